@@ -1,1 +1,3 @@
-export {};
+export * from "./audio.ts";
+export * from "./engines.ts";
+export * from "./link.ts";

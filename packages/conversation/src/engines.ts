@@ -1,0 +1,180 @@
+/**
+ * The engine contracts: what a conversation needs of a model, whoever makes it. Adapters live in `@sluice/engines`;
+ * a conversation meets them only in `cli`, `lab` and tests. Engines stream (`AsyncIterable`) and stop within 50 ms of
+ * their `AbortSignal`; after an abort they end, with or without an error, and hold no socket, timer or memory.
+ */
+import type { Milli, Pcm } from "./audio.ts";
+
+/** Voice activity detection for many callers over one model. */
+export interface VadEngine {
+  /** Opens the detector of one audio stream. */
+  open(): Vad;
+  /** Frees the model. */
+  close(): Promise<void>;
+}
+
+/** Voice activity detection on one audio stream. */
+export interface Vad {
+  /** Samples per second that {@link Vad.detect} takes. */
+  readonly sampleRate: number;
+  /** Samples per call of {@link Vad.detect}. */
+  readonly windowSize: number;
+  /** Probability, 0 to 1, that this window (floats from -1 to 1) holds voice. Calls are answered in order. */
+  detect(window: Float32Array): Promise<number>;
+  /** Forgets the stream so far. */
+  reset(): void;
+  close(): void;
+}
+
+/** Judges whether a caller who paused has finished. */
+export interface TurnDetector {
+  /** Probability, 0 to 1, that the turn is over. */
+  detect(input: TurnDetectorInput, signal: AbortSignal): Promise<number>;
+}
+
+/** What a turn detector may look at. */
+export interface TurnDetectorInput {
+  /** The utterance so far, newest sample last. */
+  readonly audio: Pcm;
+  /** The best transcript so far, `undefined` without a speech-to-text engine. */
+  readonly transcript: string | undefined;
+  /** Silence since the last voiced sample. */
+  readonly silenceMs: Milli;
+}
+
+/** Speech to text. */
+export interface SpeechToText {
+  /** Transcribes one utterance while it arrives; ends after its `final`. */
+  transcribe(audio: AsyncIterable<Pcm>, options: SttOptions, signal: AbortSignal): AsyncIterable<SttEvent>;
+}
+
+/** Settings of one transcription. */
+export interface SttOptions {
+  /** BCP 47 language of the caller; the engine guesses without it. */
+  readonly language?: string;
+  /** Words to expect. */
+  readonly prompt?: string;
+}
+
+/** A partial replaces the one before it; `final` is the last. */
+export type SttEvent =
+  | { readonly kind: "partial"; readonly text: string; readonly stable: boolean }
+  | { readonly kind: "final"; readonly text: string; readonly language?: string };
+
+/** A language model. */
+export interface LanguageModel {
+  /** Generates one reply. */
+  generate(request: LlmRequest, signal: AbortSignal): AsyncIterable<LlmEvent>;
+}
+
+/** A function that a model may call; `parameters` is JSON Schema. */
+export interface Tool {
+  readonly name: string;
+  readonly description?: string;
+  readonly parameters?: unknown;
+}
+
+/** What the model is asked. */
+export interface LlmRequest {
+  readonly instructions: string;
+  readonly items: readonly ContextItem[];
+  readonly tools: readonly Tool[];
+  readonly toolChoice: "auto" | "none" | "required" | { readonly name: string };
+  readonly maxOutputTokens: number | "inf";
+}
+
+/** A piece of a generated reply; `reasoning` is never spoken. */
+export type LlmEvent =
+  | { readonly kind: "text"; readonly delta: string }
+  | { readonly kind: "reasoning"; readonly delta: string }
+  | { readonly kind: "toolCall"; readonly index: number; readonly callId: string; readonly name: string; readonly delta: string }
+  | { readonly kind: "usage"; readonly usage: EngineUsage }
+  | { readonly kind: "done"; readonly reason: "stop" | "length" | "toolCalls" | "contentFilter" };
+
+/** Tokens that an engine says it used. */
+export interface EngineUsage {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly cachedTokens?: number;
+}
+
+/** Text to speech. */
+export interface TextToSpeech {
+  /** Speaks `text`, which may still be growing. */
+  speak(text: AsyncIterable<string>, options: TtsOptions, signal: AbortSignal): AsyncIterable<TtsEvent>;
+}
+
+/** Settings of one utterance. */
+export interface TtsOptions {
+  readonly voice?: string;
+  /** 1 is the voice's own pace. */
+  readonly speed?: number;
+  /** BCP 47. */
+  readonly language?: string;
+}
+
+/** Audio in order; a `word` names the text that begins at `startMs` of the audio of this utterance. */
+export type TtsEvent =
+  | { readonly kind: "audio"; readonly pcm: Pcm }
+  | { readonly kind: "word"; readonly text: string; readonly startMs: Milli };
+
+/** A model that hears speech and answers in speech. */
+export interface SpeechToSpeech {
+  /** What the agent can do, in one sentence for a person. */
+  readonly description: string;
+  /** Opens the model's side of one conversation. */
+  open(signal: AbortSignal): SpeechSession;
+}
+
+/** One conversation with a speech-to-speech model. */
+export interface SpeechSession {
+  /** Answers the conversation so far. */
+  respond(request: SpeechRequest, signal: AbortSignal): AsyncIterable<SpeechEvent>;
+  close(): void;
+}
+
+/** What a speech-to-speech model is asked. */
+export interface SpeechRequest {
+  readonly instructions: string;
+  /** The conversation, oldest first; the last item is what is to be answered. */
+  readonly items: readonly ContextItem[];
+  readonly modality: "audio" | "text";
+  readonly voice: string;
+  /** Settles when the first sample of this response left (or reached the ear, when the client reports it). */
+  readonly began: Promise<Began>;
+}
+
+/** When an answer began, as the playout ledger knows it. */
+export interface Began {
+  /** From the last voiced sample of the caller; `undefined` when no speech went before. */
+  readonly afterSpeechMs: Milli | undefined;
+  /** `client`: measured at the ear. `egress`: at the pipe's own clock. */
+  readonly clock: "client" | "egress";
+}
+
+/** A piece of a spoken answer; `transcript` is what the audio says, from where the audio now stands. */
+export type SpeechEvent =
+  | { readonly kind: "audio"; readonly pcm: Pcm }
+  | { readonly kind: "transcript"; readonly delta: string }
+  | { readonly kind: "text"; readonly delta: string }
+  | { readonly kind: "inputTranscript"; readonly itemId: string; readonly text: string }
+  | { readonly kind: "toolCall"; readonly index: number; readonly callId: string; readonly name: string; readonly delta: string }
+  | { readonly kind: "usage"; readonly usage: EngineUsage };
+
+/** One entry of the conversation, as an engine sees it. */
+export type ContextItem =
+  | { readonly id: string; readonly role: "system" | "user" | "assistant"; readonly parts: readonly ContextPart[] }
+  | { readonly id: string; readonly role: "toolCall"; readonly callId: string; readonly name: string; readonly arguments: string }
+  | { readonly id: string; readonly role: "toolResult"; readonly callId: string; readonly output: string };
+
+/** Text, speech (`pcm` absent once it was dropped; `voicedStartMs`/`voicedEndMs` bound the voice in it), or an image. */
+export type ContextPart =
+  | { readonly kind: "text"; readonly text: string }
+  | {
+      readonly kind: "audio";
+      readonly pcm: Pcm | undefined;
+      readonly transcript: string | undefined;
+      readonly voicedStartMs: Milli;
+      readonly voicedEndMs: Milli;
+    }
+  | { readonly kind: "image"; readonly url: string };
