@@ -1,1 +1,74 @@
-export {};
+/** The OpenAI-compatible Realtime protocol: its events and objects, read and checked. Pure. */
+export type {
+  ClientEvent,
+  ClientEventInput,
+  ClientEventType,
+} from "./client-events.ts";
+export {
+  activeResponse,
+  type CauseId,
+  cancelNotActive,
+  cannotUpdateVoice,
+  commitEmpty,
+  createDuplicateItem,
+  deleteInvalidItem,
+  invalidAudio,
+  invalidEvent,
+  invalidRequest,
+  invalidValue,
+  missingParameter,
+  previousItemNotFound,
+  type RealtimeError,
+  rateLimitExceeded,
+  retrieveInvalidItem,
+  serverError,
+  sessionExpired,
+  truncateInvalidItem,
+  truncateNotAudio,
+  truncateTooLong,
+} from "./error.ts";
+export * from "./item.ts";
+export {
+  MAX_EVENT_DEPTH,
+  MAX_EVENT_LENGTH,
+  type ParsedClientEvent,
+  type ParsedSession,
+  parseClientEvent,
+  parseSession,
+} from "./parse.ts";
+export {
+  type ResponseObject,
+  type ResponseOptions,
+  type ResponseStatus,
+  type ResponseStatusDetails,
+  type Usage,
+  zeroUsage,
+} from "./response.ts";
+export type * from "./server-events.ts";
+export {
+  type AudioFormat,
+  type AudioInput,
+  type AudioOutput,
+  createSession,
+  type FunctionTool,
+  type McpTool,
+  type Prompt,
+  type Reasoning,
+  type SemanticVad,
+  type ServerVad,
+  type Session,
+  type SessionOptions,
+  type SessionUpdate,
+  type SluiceExtensions,
+  semanticVadDefaults,
+  serverVadDefaults,
+  type ToolChoice,
+  type ToolDefinition,
+  type Tracing,
+  type Transcription,
+  type Truncation,
+  type TurnDetection,
+  type UpdateLocks,
+  updateSession,
+} from "./session.ts";
+export type { SessionPatch } from "./session-patch.ts";
