@@ -61,10 +61,10 @@ export function readUfrag(ring: KeyRing, ufrag: string, nowSeconds: number): Ufr
   return { ok: true, serverId, expiresAt, rotation: key.rotation };
 }
 
-/** The ICE password that belongs to `ufrag`, 24 ice-chars; `undefined` when no live key minted it. */
-export function icePassword(ring: KeyRing, ufrag: string): string | undefined {
+/** The ICE password that belongs to `ufrag`, 24 ice-chars. Throws on a ufrag of no live key: read it first. */
+export function icePassword(ring: KeyRing, ufrag: string): string {
   const key = ring.keyOf(Buffer.from(ufrag.slice(0, 4), "base64"));
-  if (!key) return undefined;
+  if (!key) throw new RangeError("no live key minted this ufrag");
   return hmacSha256(key.icePasswordKey, ufrag).subarray(0, PASSWORD_SIZE).toString("base64");
 }
 
