@@ -1,0 +1,88 @@
+/**
+ * `npm test`: sees to what the tests need, then runs all of them by Node's test runner, first the unit tests, then one
+ * by one those that drive a browser or measure memory. Arguments narrow it: `npm test -- packages/routing`.
+ */
+import { spawnSync } from "node:child_process";
+import { globSync, readFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { findChromium } from "./chromium.ts";
+
+const SERIAL = /^test\/(e2e\/|(attacks|leak)\.test\.ts$)/;
+const TEST_TIMEOUT_MS = 180_000;
+
+process.chdir(dirname(import.meta.dirname));
+const narrowed = process.argv.slice(2);
+const files = globSync(["packages/*/src/**/*.test.ts", "{cli,console,examples,lab,test}/**/*.test.ts"], {
+  exclude: ["**/node_modules/**", "**/dist/**"],
+})
+  .filter((file) => narrowed.length === 0 || narrowed.some((part) => file.includes(part)))
+  .sort();
+if (files.length === 0) fail(`no test file matches ${narrowed.join(" ")}`);
+const serial = files.filter((file) => SERIAL.test(file));
+const parallel = files.filter((file) => !SERIAL.test(file));
+
+if (mention("launchChromium")) provideChromium();
+if (mention("redis-server")) provideRedis();
+const codes = [runTests(parallel, 2), runTests(serial, 1)];
+process.exit(codes.find((code) => code !== 0) ?? 0);
+
+/** Node's exit code of these files, `concurrency` of them at a time. */
+function runTests(paths: readonly string[], concurrency: number): number {
+  if (paths.length === 0) return 0;
+  const flags = [
+    "--conditions=source",
+    "--test",
+    `--test-concurrency=${concurrency}`,
+    `--test-timeout=${TEST_TIMEOUT_MS}`,
+  ];
+  const { status, error } = spawnSync(process.execPath, [...flags, ...paths], { stdio: "inherit" });
+  if (error) throw error;
+  return status ?? 1; // ended by a signal
+}
+
+/** Whether a chosen test file names `word`; what no test uses need not be there. */
+function mention(word: string): boolean {
+  return files.some((file) => readFileSync(file, "utf8").includes(word));
+}
+
+function provideChromium(): void {
+  if (findChromium() !== undefined) return;
+  if (isDebianRoot()) installPackage("chromium");
+  else run("npx", ["playwright-core", "install", "chromium"]);
+  if (findChromium() === undefined)
+    fail(
+      "the browser tests need Chromium: install it (Debian: apt-get install chromium) or set SLUICE_CHROMIUM to its path",
+    );
+}
+
+function provideRedis(): void {
+  if (isOnPath("redis-server")) return;
+  if (isDebianRoot()) installPackage("redis-server");
+  if (!isOnPath("redis-server"))
+    fail("the relay's tests need redis-server on the PATH (Debian: apt-get install redis-server)");
+}
+
+function isDebianRoot(): boolean {
+  return process.getuid?.() === 0 && isOnPath("apt-get");
+}
+
+function installPackage(name: string): void {
+  console.log(`npm test: ${name} is missing and is installed from Debian's packages`);
+  run("apt-get", ["update", "-qq"]);
+  run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", name]);
+}
+
+function run(command: string, args: readonly string[]): void {
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  spawnSync(command, args, { stdio: ["ignore", "inherit", "inherit"], env });
+}
+
+function isOnPath(name: string): boolean {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  return globSync(folders.filter((folder) => folder !== "").map((folder) => join(folder, name))).length > 0;
+}
+
+function fail(reason: string): never {
+  console.error(`npm test: ${reason}`);
+  process.exit(1);
+}
