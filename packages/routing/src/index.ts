@@ -9,6 +9,15 @@ export {
   UNROUTABLE_ROTATION,
 } from "./cid.ts";
 export { classify, type PacketKind } from "./demux.ts";
+export {
+  decodeHop,
+  encodeHop,
+  type HopHeader,
+  type HopPacket,
+  hopHeaderSize,
+  looksLikeHop,
+  MAX_HOP_HEADER_SIZE,
+} from "./hop.ts";
 export { formatIp, type IpAddress, parseIp } from "./ip.ts";
 export {
   CID_LENGTH,
@@ -23,6 +32,7 @@ export {
   nextRotation,
   parseKey,
   parseKeys,
+  type RingKey,
 } from "./key-ring.ts";
 export { parseQuicHeader, QUIC_V1, QUIC_V2, type QuicHeader, type QuicLongType } from "./quic-header.ts";
 export {
