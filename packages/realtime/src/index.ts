@@ -1,4 +1,12 @@
 /** The OpenAI-compatible Realtime protocol: its events and objects, read and checked. Pure. */
+export {
+  type AudioDecoder,
+  type AudioEncoder,
+  bytesPerSecond,
+  createAudioDecoder,
+  createAudioEncoder,
+} from "./audio-format.ts";
+export { decodeBase64, encodeBase64 } from "./base64.ts";
 export type {
   ClientEvent,
   ClientEventInput,
@@ -27,6 +35,7 @@ export {
   truncateNotAudio,
   truncateTooLong,
 } from "./error.ts";
+export { decodeG711, encodeG711, type G711Law } from "./g711.ts";
 export * from "./item.ts";
 export {
   MAX_EVENT_DEPTH,
@@ -36,6 +45,7 @@ export {
   parseClientEvent,
   parseSession,
 } from "./parse.ts";
+export { createResampler, type Resampler, type ResamplerOptions } from "./resampler.ts";
 export {
   type ResponseObject,
   type ResponseOptions,
