@@ -87,7 +87,13 @@ export interface LlmRequest {
 export type LlmEvent =
   | { readonly kind: "text"; readonly delta: string }
   | { readonly kind: "reasoning"; readonly delta: string }
-  | { readonly kind: "toolCall"; readonly index: number; readonly callId: string; readonly name: string; readonly delta: string }
+  | {
+      readonly kind: "toolCall";
+      readonly index: number;
+      readonly callId: string;
+      readonly name: string;
+      readonly delta: string;
+    }
   | { readonly kind: "usage"; readonly usage: EngineUsage }
   | { readonly kind: "done"; readonly reason: "stop" | "length" | "toolCalls" | "contentFilter" };
 
@@ -158,13 +164,25 @@ export type SpeechEvent =
   | { readonly kind: "transcript"; readonly delta: string }
   | { readonly kind: "text"; readonly delta: string }
   | { readonly kind: "inputTranscript"; readonly itemId: string; readonly text: string }
-  | { readonly kind: "toolCall"; readonly index: number; readonly callId: string; readonly name: string; readonly delta: string }
+  | {
+      readonly kind: "toolCall";
+      readonly index: number;
+      readonly callId: string;
+      readonly name: string;
+      readonly delta: string;
+    }
   | { readonly kind: "usage"; readonly usage: EngineUsage };
 
 /** One entry of the conversation, as an engine sees it. */
 export type ContextItem =
   | { readonly id: string; readonly role: "system" | "user" | "assistant"; readonly parts: readonly ContextPart[] }
-  | { readonly id: string; readonly role: "toolCall"; readonly callId: string; readonly name: string; readonly arguments: string }
+  | {
+      readonly id: string;
+      readonly role: "toolCall";
+      readonly callId: string;
+      readonly name: string;
+      readonly arguments: string;
+    }
   | { readonly id: string; readonly role: "toolResult"; readonly callId: string; readonly output: string };
 
 /** Text, speech (`pcm` absent once it was dropped; `voicedStartMs`/`voicedEndMs` bound the voice in it), or an image. */

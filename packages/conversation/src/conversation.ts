@@ -1,0 +1,583 @@
+/**
+ * One conversation between a caller and an agent, speaking the OpenAI Realtime protocol: takes the client's events, the
+ * caller's audio, the engine's answer and the pipe's word on what is out, and says what to do next.
+ *
+ * Drive rule: one input, drain all commands, re-arm the timer. Never reads a clock, draws no random numbers.
+ */
+import {
+  activeResponse,
+  type CauseId,
+  type ClientEvent,
+  cancelNotActive,
+  commitEmpty,
+  createDuplicateItem,
+  createItem,
+  deleteInvalidItem,
+  type Item,
+  invalidRequest,
+  previousItemNotFound,
+  type RealtimeError,
+  type ResponseOptions,
+  retrieveInvalidItem,
+  type ServerEvent,
+  type ServerEventDraft,
+  type Session,
+  sessionExpired,
+  truncateInvalidItem,
+  truncateNotAudio,
+  truncateTooLong,
+  updateSession,
+} from "@sluice/realtime";
+import type { Milli, Pcm } from "./audio.ts";
+import type { VoiceWindow } from "./endpointer.ts";
+import type { Began, ContextItem, SpeechEvent, SpeechRequest } from "./engines.ts";
+import type { LedgerEntry } from "./ledger.ts";
+import type { LinkCapabilities, OrderedAudio, Utterance } from "./link.ts";
+import { type CallerUtterance, Listener, type ListenerOptions } from "./listener.ts";
+import { Memory, toContext } from "./memory.ts";
+import { Playout, type TurnReport } from "./playout.ts";
+import { type ResponseEnd, ResponseRun } from "./response.ts";
+
+/** What a conversation is made with. */
+export interface ConversationOptions {
+  readonly session: Session;
+  readonly capabilities: LinkCapabilities;
+  /** A fresh id such as `item_…`; randomness comes from outside. */
+  readonly createId: (prefix: IdPrefix) => string;
+  /** When the session ends, on the conversation's clock. */
+  readonly expiresAt: Milli;
+  /** The longest session in minutes, for the message when it ends. */
+  readonly expiresAfterMinutes: number;
+  /** Items kept. Default 4096. */
+  readonly maxItems?: number;
+  /** Audio of the caller kept for the engine: 48 KB a second. Default 120,000 ms. */
+  readonly maxAudioMs?: Milli;
+}
+
+/** Kinds of ids. `call` ids have at most 32 characters. */
+export type IdPrefix = "event" | "item" | "resp" | "conv" | "call";
+
+/** What the shell has to do, in order. `origin`: only the connection that the input came from. */
+export type ConversationCommand =
+  | { readonly kind: "send"; readonly event: ServerEvent; readonly to: "all" | "origin" }
+  | { readonly kind: "respond"; readonly responseId: string; readonly request: Omit<SpeechRequest, "began"> }
+  | { readonly kind: "began"; readonly responseId: string; readonly began: Began }
+  | { readonly kind: "abort"; readonly responseId: string }
+  | { readonly kind: "play"; readonly utterance: Utterance; readonly pcm: Pcm }
+  | { readonly kind: "endUtterance"; readonly utterance: Utterance }
+  | { readonly kind: "flush" }
+  | { readonly kind: "measured"; readonly report: TurnReport }
+  | { readonly kind: "close"; readonly reason: string };
+
+/** Why an engine could not answer: for `response.done` and for a person. */
+export interface EngineFailure {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Less audio than this cannot be committed. */
+const SHORTEST_COMMIT_MS = 100;
+
+/** The conversation. */
+export class Conversation {
+  readonly #options: ConversationOptions;
+  readonly #commands: ConversationCommand[] = [];
+  readonly #memory: Memory;
+  readonly #listener: Listener;
+  readonly #playout = new Playout();
+  readonly #responses = new Map<string, ResponseRun>();
+  readonly #conversationId: string;
+  #session: Session;
+  #activeId: string | undefined; // the conversation's own response; those beside it are in #responses only
+  #unanswered: CallerUtterance | undefined; // said, and no response asked for it yet
+  #turnWaits = false; // a turn was committed while a response was under way
+  #hasSpoken = false;
+  #closed = false;
+
+  constructor(options: ConversationOptions) {
+    this.#options = options;
+    this.#session = options.session;
+    this.#conversationId = options.createId("conv");
+    this.#memory = new Memory({ maxItems: options.maxItems ?? 4096, maxAudioMs: options.maxAudioMs ?? 120_000 });
+    this.#listener = new Listener(listenerOptions(options.session), () => options.createId("item"));
+    this.#playout.clientReports = options.session.sluice?.timeline === true;
+  }
+
+  /** The effective settings. */
+  get session(): Session {
+    return this.#session;
+  }
+
+  /** Whether voice probabilities are wanted; without turn detection they would be thrown away. */
+  get detectsTurns(): boolean {
+    return this.#listener.detectsTurns;
+  }
+
+  /** A connection opened: the call's own, or one beside it. */
+  handleOpen(_now: Milli): void {
+    this.#send({ type: "session.created", session: this.#session }, "origin");
+  }
+
+  /** A text that was no event: the answer says why. */
+  handleInvalid(_now: Milli, error: RealtimeError): void {
+    this.#fail(error);
+  }
+
+  /** An event of the client; the audio of `input_audio_buffer.append` is decoded by the shell, see {@link handleAudio}. */
+  handleEvent(now: Milli, event: ClientEvent): void {
+    this.handleTimeout(now);
+    if (!this.#closed) this.#handleEvent(now, event);
+    this.#settle(now);
+  }
+
+  /** The caller's audio up to `endMs` came off the wire, in whatever order. */
+  handleArrival(now: Milli, endMs: Milli): void {
+    this.#listener.handleArrival(now, endMs);
+  }
+
+  /** The voice detector's word on a window of audio. */
+  handleVoice(now: Milli, window: VoiceWindow): void {
+    this.#listener.handleVoice(now, window);
+    this.#settle(now);
+  }
+
+  /** The caller's audio in order. */
+  handleAudio(now: Milli, audio: OrderedAudio): void {
+    this.#listener.handleAudio(now, audio);
+    this.#settle(now);
+  }
+
+  /** A piece of the engine's answer. Pieces of a response that was cancelled are ignored. */
+  handleEngine(now: Milli, responseId: string, event: SpeechEvent): void {
+    const run = this.#responses.get(responseId);
+    if (!run) return;
+    run.handle(event);
+    if (event.kind === "inputTranscript") this.#transcribe(event.itemId, event.text);
+    const { utterance } = run;
+    if (event.kind === "audio" && utterance) {
+      this.#hasSpoken = true;
+      this.#playout.handleGenerated(now, utterance, event.pcm);
+      this.#commands.push({ kind: "play", utterance, pcm: event.pcm });
+    }
+    this.#settle(now);
+  }
+
+  /** The engine's answer is complete, or it failed. */
+  handleEngineEnded(now: Milli, responseId: string, failure?: EngineFailure): void {
+    this.#endResponse(now, responseId, failure ? { status: "failed", ...failure } : { status: "completed" });
+    this.#settle(now);
+  }
+
+  /** `sentMs` of the utterance are out. */
+  handleSent(now: Milli, utterance: Utterance, sentMs: Milli, rtpTimestamp: number | undefined): void {
+    this.#playout.handleSent(now, utterance, sentMs, rtpTimestamp);
+    this.#settle(now);
+  }
+
+  /** The utterance is out to its end. */
+  handleUtteranceEnded(now: Milli, utterance: Utterance): void {
+    this.#playout.handleUtteranceEnded(now, utterance);
+    this.#settle(now);
+  }
+
+  handleTimeout(now: Milli): void {
+    if (this.#closed) return;
+    this.#listener.handleTimeout(now);
+    this.#playout.handleTimeout(now);
+    if (now >= this.#options.expiresAt) {
+      this.#fail(sessionExpired(this.#options.expiresAfterMinutes), "all");
+      this.#close(now, "session expired");
+    }
+    this.#settle(now);
+  }
+
+  pollTimeout(): Milli | undefined {
+    if (this.#closed) return undefined;
+    const inner = [this.#listener.pollTimeout(), this.#playout.pollTimeout()].filter((at) => at !== undefined);
+    return Math.min(this.#options.expiresAt, ...inner);
+  }
+
+  nextCommand(): ConversationCommand | undefined {
+    return this.#commands.shift();
+  }
+
+  /** The pipe is gone, or is to go: what runs is stopped. */
+  handleClosed(now: Milli): void {
+    this.#close(now, "closed");
+  }
+
+  #handleEvent(now: Milli, event: ClientEvent): void {
+    const cause = event.event_id;
+    switch (event.type) {
+      case "session.update":
+        return this.#updateSession(event.session, cause);
+      case "input_audio_buffer.append":
+        return;
+      case "input_audio_buffer.commit":
+        return this.#commit(now, cause);
+      case "input_audio_buffer.clear":
+        this.#listener.clear();
+        return this.#send({ type: "input_audio_buffer.cleared" });
+      case "conversation.item.create":
+        return this.#createItem(event.item, event.previous_item_id, cause);
+      case "conversation.item.truncate":
+        return this.#truncate(event.item_id, event.content_index, event.audio_end_ms, cause);
+      case "conversation.item.retrieve":
+        return this.#retrieve(event.item_id, cause);
+      case "conversation.item.delete":
+        if (!this.#memory.delete(event.item_id)) return this.#fail(deleteInvalidItem(event.item_id, cause));
+        return this.#send({ type: "conversation.item.deleted", item_id: event.item_id });
+      case "response.create":
+        return this.#createResponse(now, event.response, cause);
+      case "response.cancel":
+        return this.#cancel(now, event.response_id, cause);
+      case "output_audio_buffer.clear":
+        return this.#clearOutput(now, cause);
+      case "sluice.clock":
+        return this.#send({ type: "sluice.clock", client_ms: event.client_ms, server_ms: now }, "origin");
+      case "sluice.speech.report":
+        return this.#playout.handleSpeechReport(Math.min(event.ended_ms, now));
+      case "sluice.playout.report": {
+        const { item_id, started_ms: startedAt, position_ms: positionMs, at_ms: at } = event;
+        if (this.#playout.handlePlayoutReport(now, item_id, { startedAt, positionMs, at })) return;
+        return this.#fail(invalidRequest("invalid_value", `No playout of an item '${item_id}'.`, "item_id", cause));
+      }
+    }
+  }
+
+  #updateSession(patch: Extract<ClientEvent, { type: "session.update" }>["session"], cause: CauseId): void {
+    const updated = updateSession(this.#session, patch, { voiceLocked: this.#hasSpoken, cause });
+    if (!updated.ok) return this.#fail(updated.error);
+    this.#session = updated.session;
+    this.#listener.configure(listenerOptions(updated.session));
+    this.#playout.clientReports = updated.session.sluice?.timeline === true;
+    this.#send({ type: "session.updated", session: updated.session });
+  }
+
+  #commit(now: Milli, cause: CauseId): void {
+    if (this.#listener.bufferedMs < SHORTEST_COMMIT_MS) {
+      return this.#fail(commitEmpty(this.#listener.bufferedMs, cause));
+    }
+    this.#listener.commit(now);
+    // The client asks for the response itself: its turn is answered by whatever `response.create` comes next.
+    for (let event = this.#listener.nextEvent(); event; event = this.#listener.nextEvent()) {
+      if (event.kind === "committed") this.#addUtterance(event.utterance);
+    }
+  }
+
+  #createItem(draft: Parameters<typeof createItem>[0], previousId: string | undefined, cause: CauseId): void {
+    const item = createItem(draft, this.#options.createId("item"));
+    if (this.#memory.has(item.id)) return this.#fail(createDuplicateItem(item.id, cause));
+    if (previousId !== undefined && previousId !== "root" && !this.#memory.has(previousId)) {
+      return this.#fail(previousItemNotFound(previousId, cause));
+    }
+    this.#addItem(item, previousId);
+  }
+
+  #addItem(item: Item, previousId?: string, caller?: CallerUtterance): void {
+    const dropped = this.#memory.add(item, previousId, caller && { caller });
+    for (const item_id of dropped) this.#send({ type: "conversation.item.deleted", item_id });
+    const previous_item_id = this.#memory.previousId(item.id);
+    this.#send({ type: "conversation.item.added", item, previous_item_id });
+    this.#send({ type: "conversation.item.done", item, previous_item_id });
+  }
+
+  #truncate(itemId: string, contentIndex: number, audioEndMs: Milli, cause: CauseId): void {
+    if (!this.#memory.has(itemId)) return this.#fail(truncateInvalidItem(itemId, cause));
+    const audio = this.#memory.agentAudio(itemId);
+    if (!audio || this.#session.output_modalities[0] === "text") return this.#fail(truncateNotAudio(cause));
+    if (audioEndMs > Math.ceil(audio.audioMs)) return this.#fail(truncateTooLong(audio.audioMs, audioEndMs, cause));
+    this.#memory.truncate(itemId, audioEndMs);
+    this.#send({
+      type: "conversation.item.truncated",
+      item_id: itemId,
+      content_index: contentIndex,
+      audio_end_ms: audioEndMs,
+    });
+  }
+
+  #retrieve(itemId: string, cause: CauseId): void {
+    const item = this.#memory.find(itemId);
+    if (!item) return this.#fail(retrieveInvalidItem(itemId, cause));
+    this.#send({ type: "conversation.item.retrieved", item });
+  }
+
+  #createResponse(now: Milli, options: ResponseOptions | undefined, cause: CauseId): void {
+    const inConversation = options?.conversation !== "none";
+    if (inConversation && this.#activeId !== undefined) return this.#fail(activeResponse(this.#activeId, cause));
+    const items = options?.input ? this.#resolveInput(options.input, cause) : this.#memory.context();
+    if (items) this.#startResponse(now, options, items, inConversation);
+  }
+
+  #resolveInput(input: NonNullable<ResponseOptions["input"]>, cause: CauseId): readonly ContextItem[] | undefined {
+    const known = new Map(this.#memory.context().map((item) => [item.id, item]));
+    const items: ContextItem[] = [];
+    for (const entry of input) {
+      if (entry.type !== "item_reference") {
+        const item = toContext(createItem(entry, this.#options.createId("item")));
+        if (item) items.push(item);
+        continue;
+      }
+      const item = known.get(entry.id);
+      if (!item) {
+        this.#fail(invalidRequest("invalid_value", `Item with id '${entry.id}' not found.`, "response.input", cause));
+        return undefined;
+      }
+      items.push(item);
+    }
+    return items;
+  }
+
+  #startResponse(
+    now: Milli,
+    options: ResponseOptions | undefined,
+    items: readonly ContextItem[],
+    inConversation: boolean,
+  ): void {
+    const { createId } = this.#options;
+    const { instructions, output_modalities, max_output_tokens, audio } = this.#session;
+    const id = createId("resp");
+    const modality = (options?.output_modalities ?? output_modalities)[0];
+    const output = {
+      format: options?.audio?.output?.format ?? audio.output.format,
+      voice: options?.audio?.output?.voice ?? audio.output.voice,
+    };
+    const spec = {
+      id,
+      conversationId: inConversation ? this.#conversationId : null,
+      modality,
+      metadata: options?.metadata ?? null,
+      maxOutputTokens: options?.max_output_tokens ?? max_output_tokens,
+      output,
+    };
+    this.#responses.set(id, new ResponseRun(spec, this.#memory, (event) => this.#send(event), createId));
+    if (inConversation) {
+      this.#activeId = id;
+      if (this.#unanswered) this.#playout.handleTurn(now, id, this.#unanswered);
+      this.#unanswered = undefined;
+    }
+    const request = { instructions: options?.instructions ?? instructions, items, modality, voice: output.voice };
+    this.#commands.push({ kind: "respond", responseId: id, request });
+  }
+
+  #cancel(now: Milli, responseId: string | undefined, cause: CauseId): void {
+    const id = responseId ?? this.#activeId;
+    if (id === undefined || !this.#responses.has(id)) return this.#fail(cancelNotActive(cause));
+    this.#stopResponse(now, id, "client_cancelled");
+  }
+
+  #clearOutput(now: Milli, cause: CauseId): void {
+    if (this.#options.capabilities.playout === "client") {
+      const message = "The client plays the audio on this connection: there is no output buffer to clear.";
+      return this.#fail(invalidRequest("invalid_value", message, "type", cause));
+    }
+    // Clients whose response is still being generated send a cancel first; `clear` alone must stop the sound too.
+    if (this.#activeId !== undefined) this.#stopResponse(now, this.#activeId, "client_cancelled");
+    this.#silence(now);
+  }
+
+  #transcribe(itemId: string, transcript: string): void {
+    const item = this.#memory.find(itemId);
+    if (item?.type !== "message" || item.role !== "user") return;
+    const content = item.content.map((part) => (part.type === "input_audio" ? { ...part, transcript } : part));
+    this.#memory.replace({ ...item, content });
+    if (!this.#session.audio.input.transcription) return;
+    this.#send({
+      type: "conversation.item.input_audio_transcription.completed",
+      item_id: itemId,
+      content_index: 0,
+      transcript,
+      usage: {
+        type: "tokens",
+        total_tokens: 0,
+        input_tokens: 0,
+        output_tokens: 0,
+        input_token_details: { text_tokens: 0, audio_tokens: 0 },
+      },
+    });
+  }
+
+  /** Lets the parts tell each other what happened, until nobody has anything to say. */
+  #settle(now: Milli): void {
+    for (let event = this.#listener.nextEvent(); event; event = this.#listener.nextEvent()) {
+      switch (event.kind) {
+        case "started":
+          this.#handleSpeechStarted(now, event.itemId, event.audioStartMs);
+          break;
+        case "stopped": {
+          const audio_end_ms = Math.round(event.audioEndMs);
+          this.#send({ type: "input_audio_buffer.speech_stopped", audio_end_ms, item_id: event.itemId });
+          break;
+        }
+        case "committed":
+          this.#handleCommitted(now, event.utterance);
+          break;
+        case "overflow": {
+          const message = `The input audio buffer is full: ${Math.round(event.lostMs)}ms of the oldest audio were dropped.`;
+          this.#fail(invalidRequest("input_audio_buffer_overflow", message, null, undefined), "all");
+        }
+      }
+    }
+    this.#settlePlayout();
+  }
+
+  #handleSpeechStarted(now: Milli, itemId: string, audioStartMs: Milli): void {
+    const audio_start_ms = Math.round(audioStartMs);
+    this.#send({ type: "input_audio_buffer.speech_started", audio_start_ms, item_id: itemId });
+    if (this.#session.audio.input.turn_detection?.interrupt_response === false) return;
+    if (this.#activeId !== undefined) this.#stopResponse(now, this.#activeId, "turn_detected");
+    this.#silence(now);
+  }
+
+  #handleCommitted(now: Milli, utterance: CallerUtterance): void {
+    this.#addUtterance(utterance);
+    if (this.#session.audio.input.turn_detection?.create_response === false) return;
+    if (this.#activeId === undefined) {
+      this.#startResponse(now, undefined, this.#memory.context(), true);
+      return;
+    }
+    this.#turnWaits = true; // several turns may: one response answers them all
+  }
+
+  #addUtterance(utterance: CallerUtterance): void {
+    const { itemId } = utterance;
+    this.#send({
+      type: "input_audio_buffer.committed",
+      item_id: itemId,
+      previous_item_id: this.#memory.lastId,
+    });
+    const item: Item = {
+      id: itemId,
+      object: "realtime.item",
+      type: "message",
+      role: "user",
+      status: "completed",
+      content: [{ type: "input_audio", transcript: null }],
+    };
+    this.#addItem(item, undefined, utterance);
+    this.#unanswered = utterance;
+  }
+
+  #settlePlayout(): void {
+    const timeline = this.#session.sluice?.timeline === true;
+    const buffered = this.#options.capabilities.playout === "server";
+    for (let event = this.#playout.nextEvent(); event; event = this.#playout.nextEvent()) {
+      switch (event.kind) {
+        case "started": {
+          const { responseId: response_id, itemId: item_id } = event.utterance;
+          const rtp_timestamp = event.rtpTimestamp ?? null;
+          if (buffered) this.#send({ type: "output_audio_buffer.started", response_id });
+          if (timeline) {
+            this.#send({ type: "sluice.utterance.started", response_id, item_id, rtp_timestamp, sent_ms: event.at });
+          }
+          break;
+        }
+        case "ended":
+          if (buffered) this.#send({ type: "output_audio_buffer.stopped", response_id: event.utterance.responseId });
+          break;
+        case "began":
+          this.#commands.push({ kind: "began", responseId: event.responseId, began: event.began });
+          break;
+        case "ledger":
+          if (timeline) this.#send(formatLedger(event.utterance, event.entry));
+          break;
+        case "turn":
+          this.#commands.push({ kind: "measured", report: event.report });
+          if (timeline) this.#send(formatTurn(event.report));
+          break;
+      }
+    }
+  }
+
+  #endResponse(now: Milli, responseId: string, end: ResponseEnd): void {
+    const run = this.#responses.get(responseId);
+    if (!run) return;
+    this.#responses.delete(responseId);
+    this.#playout.handleResponseEnded(responseId);
+    run.end(end);
+    if (run.utterance && run.audioMs > 0) this.#commands.push({ kind: "endUtterance", utterance: run.utterance });
+    if (responseId !== this.#activeId) return;
+    this.#activeId = undefined;
+    const waits = this.#turnWaits && end.status !== "cancelled";
+    this.#turnWaits = false;
+    if (waits) this.#startResponse(now, undefined, this.#memory.context(), true);
+  }
+
+  #stopResponse(now: Milli, responseId: string, reason: "turn_detected" | "client_cancelled"): void {
+    this.#commands.push({ kind: "abort", responseId });
+    this.#endResponse(now, responseId, { status: "cancelled", reason });
+  }
+
+  /** Nothing more of what was said so far reaches the ear, where that is ours to decide. */
+  #silence(now: Milli): void {
+    if (this.#options.capabilities.playout === "client" || !this.#playout.playing) return;
+    this.#commands.push({ kind: "flush" });
+    const cut = this.#playout.cut(now);
+    for (const { utterance, heardMs, started } of cut) {
+      const audio_end_ms = Math.floor(heardMs);
+      if (started) this.#send({ type: "output_audio_buffer.cleared", response_id: utterance.responseId });
+      if (!this.#memory.has(utterance.itemId)) continue;
+      this.#memory.truncate(utterance.itemId, audio_end_ms);
+      const { itemId: item_id, contentIndex: content_index } = utterance;
+      this.#send({ type: "conversation.item.truncated", item_id, content_index, audio_end_ms });
+    }
+  }
+
+  #close(now: Milli, reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#turnWaits = false;
+    for (const id of [...this.#responses.keys()]) this.#stopResponse(now, id, "client_cancelled");
+    this.#commands.push({ kind: "close", reason });
+  }
+
+  #fail(error: RealtimeError, to: "all" | "origin" = "origin"): void {
+    this.#send({ type: "error", error }, to);
+  }
+
+  #send(draft: ServerEventDraft, to: "all" | "origin" = "all"): void {
+    const event = { event_id: this.#options.createId("event"), ...draft } as ServerEvent;
+    this.#commands.push({ kind: "send", event, to });
+  }
+}
+
+function listenerOptions(session: Session): ListenerOptions | undefined {
+  const turn = session.audio.input.turn_detection;
+  if (!turn) return undefined;
+  // Semantic detection judges pauses like the plain one until an engine does better.
+  if (turn.type === "semantic_vad") return { threshold: 0.5, prefixMs: 300, silenceMs: 500 };
+  return { threshold: turn.threshold, prefixMs: turn.prefix_padding_ms, silenceMs: turn.silence_duration_ms };
+}
+
+const round = (ms: Milli) => Math.round(ms * 10) / 10;
+
+function formatLedger(utterance: Utterance, entry: LedgerEntry): ServerEventDraft {
+  return {
+    type: "sluice.ledger",
+    response_id: utterance.responseId,
+    item_id: utterance.itemId,
+    generated_ms: round(entry.generatedMs),
+    sent_ms: round(entry.sentMs),
+    buffered_ms: round(entry.bufferedMs),
+    heard_ms: round(entry.heardMs),
+    clock: entry.clock,
+  };
+}
+
+function formatTurn(report: TurnReport): ServerEventDraft {
+  const { timeline, utterance, frames } = report;
+  const { received, repaired, fec, concealed } = frames;
+  return {
+    type: "sluice.turn",
+    turn: report.turn,
+    input_item_id: report.inputItemId,
+    response_id: utterance.responseId,
+    item_id: utterance.itemId,
+    clock: timeline.clock,
+    total_ms: round(timeline.totalMs),
+    silence_ms: report.silenceMs,
+    stages: timeline.stages.map(({ name, ms }) => ({ name, ms: round(ms) })),
+    voiced_ms: round(report.voicedMs),
+    packets: { received, lost: repaired + fec + concealed, repaired, fec, concealed },
+  };
+}

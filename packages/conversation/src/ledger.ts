@@ -1,0 +1,88 @@
+/**
+ * The playout ledger: per utterance, what was generated, sent, is buffered and was heard. Interruptions cut the agent's
+ * memory by it, the timeline takes "first heard sample" from it. Never reads a clock.
+ */
+import type { Milli } from "./audio.ts";
+
+/** Where a ledger's idea of the ear comes from: the client's own reports, or the pipe's clock standing in. */
+export type EarClock = "client" | "egress";
+
+/** One utterance's account, in milliseconds of its own audio. */
+export interface LedgerEntry {
+  readonly generatedMs: Milli;
+  readonly sentMs: Milli;
+  /** Sent and not yet heard. */
+  readonly bufferedMs: Milli;
+  readonly heardMs: Milli;
+  readonly clock: EarClock;
+}
+
+/** A client's word on its own playout, in the server's clock. */
+export interface PlayoutReport {
+  readonly startedAt: Milli;
+  readonly positionMs: Milli;
+  readonly at: Milli;
+}
+
+/** An utterance's account as it grows. */
+export class PlayoutLedger {
+  #generatedMs: Milli = 0;
+  #sentMs: Milli = 0;
+  #firstSentAt: Milli | undefined;
+  #report: PlayoutReport | undefined;
+  #stopped: Milli | undefined;
+
+  handleGenerated(ms: Milli): void {
+    this.#generatedMs += ms;
+  }
+
+  /** `sentMs` of the utterance are out at `now`; a pipe that sends ahead of the ear says so at once. */
+  handleSent(now: Milli, sentMs: Milli): void {
+    this.#firstSentAt ??= now;
+    this.#sentMs = Math.max(this.#sentMs, Math.min(sentMs, this.#generatedMs));
+  }
+
+  /** A report that claims more than was sent, or runs backwards in time, is bounded to what can be true. */
+  handleReport(now: Milli, report: PlayoutReport): void {
+    if (this.#firstSentAt === undefined) return;
+    const at = Math.min(report.at, now);
+    if (this.#report && at < this.#report.at) return;
+    const startedAt = this.#report?.startedAt ?? Math.max(this.#firstSentAt, Math.min(report.startedAt, at));
+    const positionMs = Math.max(0, Math.min(report.positionMs, this.#sentMs));
+    this.#report = { startedAt, positionMs, at };
+  }
+
+  /** Nothing after this is heard: the buffers were emptied. */
+  handleStopped(now: Milli): void {
+    this.#stopped ??= this.heardMs(now);
+  }
+
+  get generatedMs(): Milli {
+    return this.#generatedMs;
+  }
+
+  get firstSentAt(): Milli | undefined {
+    return this.#firstSentAt;
+  }
+
+  /** When the first sample was heard, and by which clock. */
+  began(): { at: Milli; clock: EarClock } | undefined {
+    if (this.#report) return { at: this.#report.startedAt, clock: "client" };
+    return this.#firstSentAt === undefined ? undefined : { at: this.#firstSentAt, clock: "egress" };
+  }
+
+  /** How much of it the ear has had by `now`; speech plays in real time between reports, and never past what was sent. */
+  heardMs(now: Milli): Milli {
+    if (this.#stopped !== undefined) return this.#stopped;
+    if (this.#report) return Math.min(this.#sentMs, this.#report.positionMs + Math.max(0, now - this.#report.at));
+    if (this.#firstSentAt === undefined) return 0;
+    return Math.min(this.#sentMs, Math.max(0, now - this.#firstSentAt));
+  }
+
+  entry(now: Milli): LedgerEntry {
+    const heardMs = this.heardMs(now);
+    const bufferedMs = this.#stopped === undefined ? this.#sentMs - heardMs : 0;
+    const clock: EarClock = this.#report ? "client" : "egress";
+    return { generatedMs: this.#generatedMs, sentMs: this.#sentMs, bufferedMs, heardMs, clock };
+  }
+}

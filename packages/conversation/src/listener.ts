@@ -1,0 +1,238 @@
+/** The caller's side of a conversation: from audio and voice probabilities to committed utterances. Never reads a clock. */
+import type { Milli, Pcm } from "./audio.ts";
+import { Endpointer, type VoiceWindow } from "./endpointer.ts";
+import { type FrameCounts, InputBuffer } from "./input-buffer.ts";
+import type { OrderedAudio } from "./link.ts";
+
+/** How turns are found in the caller's audio; `undefined`: the client says when. */
+export interface ListenerOptions {
+  readonly threshold: number;
+  readonly prefixMs: Milli;
+  readonly silenceMs: Milli;
+}
+
+/** What the caller said in one go, and when. */
+export interface CallerUtterance {
+  readonly itemId: string;
+  readonly pcm: Pcm;
+  /** Bounds of the voice in `pcm`. */
+  readonly voicedStartMs: Milli;
+  readonly voicedEndMs: Milli;
+  readonly frames: FrameCounts;
+  /** When the last voiced sample reached us. */
+  readonly arrivedAt: Milli;
+  /** The silence that was waited for on purpose. */
+  readonly silenceMs: Milli;
+}
+
+/** What became of the caller's audio. `…Ms` are places in the caller's audio since the session began. */
+export type ListenerEvent =
+  | { readonly kind: "started"; readonly itemId: string; readonly audioStartMs: Milli }
+  | { readonly kind: "stopped"; readonly itemId: string; readonly audioEndMs: Milli }
+  | { readonly kind: "committed"; readonly utterance: CallerUtterance }
+  | { readonly kind: "overflow"; readonly lostMs: Milli };
+
+/** Audio held for a push-to-talk client, and the longest utterance. */
+const LONGEST_UTTERANCE_MS = 300_000;
+/** How long a committed turn waits for audio that is still being repaired. */
+const REPAIR_WAIT_MS = 200;
+/** Arrival times kept: enough for the longest silence a client may ask for. */
+const ARRIVALS = 1024;
+
+interface PendingCommit {
+  readonly itemId: string;
+  readonly startMs: Milli;
+  readonly endMs: Milli;
+  readonly voicedStartMs: Milli;
+  readonly voicedEndMs: Milli;
+  readonly silenceMs: Milli;
+  readonly deadline: Milli;
+}
+
+/** Listens to one caller. */
+export class Listener {
+  readonly #createItemId: () => string;
+  readonly #endpointer: Endpointer;
+  readonly #buffer = new InputBuffer(LONGEST_UTTERANCE_MS);
+  readonly #events: ListenerEvent[] = [];
+  readonly #arrivals: { endMs: Milli; at: Milli }[] = [];
+  #options: ListenerOptions | undefined;
+  #itemId: string | undefined;
+  #startMs: Milli = 0; // where the utterance under way begins, prefix included
+  #committedMs: Milli = 0; // audio before this belongs to earlier utterances
+  #pending: PendingCommit | undefined;
+  #overflowMs: Milli = 0;
+
+  constructor(options: ListenerOptions | undefined, createItemId: () => string) {
+    this.#options = options;
+    this.#createItemId = createItemId;
+    this.#endpointer = new Endpointer(options ?? { threshold: 0.5, silenceMs: 500 });
+  }
+
+  configure(options: ListenerOptions | undefined): void {
+    this.#options = options;
+    if (options) this.#endpointer.configure(options);
+    else this.#endpointer.reset();
+  }
+
+  /** Whether voice probabilities are wanted. */
+  get detectsTurns(): boolean {
+    return this.#options !== undefined;
+  }
+
+  /** Whether the caller is speaking now. */
+  get speaking(): boolean {
+    return this.#endpointer.speaking;
+  }
+
+  /** Audio up to `endMs` of the caller's audio came off the wire at `now`. */
+  handleArrival(now: Milli, endMs: Milli): void {
+    if (endMs <= (this.#arrivals.at(-1)?.endMs ?? -1)) return;
+    this.#arrivals.push({ endMs, at: now });
+    if (this.#arrivals.length > ARRIVALS) this.#arrivals.shift();
+  }
+
+  handleVoice(now: Milli, window: VoiceWindow): void {
+    if (!this.#options) return;
+    this.#endpointer.handleWindow(now, window);
+    this.#drain(now);
+  }
+
+  handleAudio(now: Milli, { pcm, mediaMs, origin }: OrderedAudio): void {
+    this.#buffer.append(pcm, mediaMs, origin);
+    if (this.#options && !this.speaking && !this.#pending) {
+      // Voice is noticed after it began: keep what the prefix may need, and the detector's own delay.
+      this.#buffer.forgetBefore(this.#buffer.endMs - this.#options.prefixMs - 1000);
+    }
+    if (this.#buffer.droppedMs > this.#overflowMs) this.#reportOverflow();
+    this.#finishCommit(now);
+  }
+
+  handleTimeout(now: Milli): void {
+    this.#endpointer.handleTimeout(now);
+    this.#drain(now);
+    this.#finishCommit(now);
+  }
+
+  pollTimeout(): Milli | undefined {
+    const timeouts = [this.#options && this.#endpointer.pollTimeout(), this.#pending?.deadline];
+    return timeouts.reduce(
+      (first, one) => (one === undefined || (first !== undefined && first < one) ? first : one),
+      undefined,
+    );
+  }
+
+  nextEvent(): ListenerEvent | undefined {
+    return this.#events.shift();
+  }
+
+  /** Audio that a commit would take now. */
+  get bufferedMs(): Milli {
+    return Math.max(0, this.#buffer.endMs - this.#uncommittedFrom());
+  }
+
+  /** The client ends the utterance. */
+  commit(now: Milli): void {
+    const startMs = this.#uncommittedFrom();
+    const endMs = this.#buffer.endMs;
+    const itemId = this.#itemId ?? this.#createItemId();
+    this.#endpointer.reset();
+    const slice = this.#buffer.slice(startMs, endMs);
+    const voiced = voicedBounds(slice.pcm);
+    this.#itemId = undefined;
+    this.#pending = {
+      itemId,
+      startMs,
+      endMs,
+      voicedStartMs: startMs + voiced.startMs,
+      voicedEndMs: startMs + voiced.endMs,
+      silenceMs: 0,
+      deadline: now,
+    };
+    this.#finishCommit(now);
+  }
+
+  /** The client drops the utterance. */
+  clear(): void {
+    this.#endpointer.reset();
+    this.#itemId = undefined;
+    this.#pending = undefined;
+    this.#committedMs = this.#buffer.endMs;
+    this.#buffer.clear();
+  }
+
+  #uncommittedFrom(): Milli {
+    return this.#itemId === undefined ? this.#committedMs : this.#startMs;
+  }
+
+  #drain(now: Milli): void {
+    for (let event = this.#endpointer.nextEvent(); event; event = this.#endpointer.nextEvent()) {
+      if (event.kind === "started") this.#start(event.voicedStartMs);
+      else this.#stop(now, event.voicedStartMs, event.voicedEndMs);
+    }
+  }
+
+  #start(voicedStartMs: Milli): void {
+    this.#startMs = Math.max(this.#committedMs, voicedStartMs - (this.#options?.prefixMs ?? 0), 0);
+    this.#itemId = this.#createItemId();
+    this.#events.push({ kind: "started", itemId: this.#itemId, audioStartMs: this.#startMs });
+  }
+
+  #stop(now: Milli, voicedStartMs: Milli, voicedEndMs: Milli): void {
+    const itemId = this.#itemId;
+    if (itemId === undefined) return;
+    const silenceMs = this.#options?.silenceMs ?? 0;
+    const endMs = voicedEndMs + silenceMs;
+    this.#itemId = undefined;
+    this.#events.push({ kind: "stopped", itemId, audioEndMs: endMs });
+    const startMs = this.#startMs;
+    this.#pending = { itemId, startMs, endMs, voicedStartMs, voicedEndMs, silenceMs, deadline: now + REPAIR_WAIT_MS };
+    this.#finishCommit(now);
+  }
+
+  /** Commits once the voice is here in order; the silence after it need not be waited for. */
+  #finishCommit(now: Milli): void {
+    const pending = this.#pending;
+    if (!pending || (this.#buffer.endMs < pending.voicedEndMs && now < pending.deadline)) return;
+    this.#pending = undefined;
+    const { pcm, startMs, frames } = this.#buffer.slice(pending.startMs, pending.endMs);
+    this.#committedMs = Math.min(pending.endMs, this.#buffer.endMs);
+    this.#buffer.forgetBefore(this.#committedMs);
+    const utterance: CallerUtterance = {
+      itemId: pending.itemId,
+      pcm,
+      voicedStartMs: pending.voicedStartMs - startMs,
+      voicedEndMs: pending.voicedEndMs - startMs,
+      frames,
+      arrivedAt: this.#arrivalOf(pending.voicedEndMs) ?? now,
+      silenceMs: pending.silenceMs,
+    };
+    this.#events.push({ kind: "committed", utterance });
+  }
+
+  #arrivalOf(mediaMs: Milli): Milli | undefined {
+    return this.#arrivals.find((arrival) => arrival.endMs >= mediaMs)?.at;
+  }
+
+  #reportOverflow(): void {
+    // One report per second of loss: an event a frame would bury the client.
+    if (this.#buffer.droppedMs - this.#overflowMs < 1000 && this.#overflowMs > 0) return;
+    this.#events.push({ kind: "overflow", lostMs: this.#buffer.droppedMs });
+    this.#overflowMs = this.#buffer.droppedMs;
+  }
+}
+
+/** Where audio without a voice detector's verdict stands out of its own noise. */
+export function voicedBounds(pcm: Pcm): { startMs: Milli; endMs: Milli } {
+  const block = 240; // 10 ms
+  const levels: number[] = [];
+  for (let at = 0; at + block <= pcm.length; at += block) {
+    let sum = 0;
+    for (let i = at; i < at + block; i++) sum += pcm[i]! * pcm[i]!;
+    levels.push(Math.sqrt(sum / block));
+  }
+  const floor = Math.max(...levels.map((level) => level / 40), 60);
+  const first = levels.findIndex((level) => level > floor);
+  if (first < 0) return { startMs: 0, endMs: pcm.length / 24 };
+  return { startMs: first * 10, endMs: (levels.findLastIndex((level) => level > floor) + 1) * 10 };
+}

@@ -1,0 +1,151 @@
+/** What has been said: the conversation's items in order, the caller's audio behind them, and what the ear had of the agent's. */
+import type { ContentPart, Item } from "@sluice/realtime";
+import { durationMs, type Milli, type Pcm } from "./audio.ts";
+import type { ContextItem, ContextPart } from "./engines.ts";
+import type { SpokenText } from "./spoken-text.ts";
+
+/** The caller's speech behind an item. */
+export interface CallerAudio {
+  readonly pcm: Pcm;
+  /** Bounds of the voice in `pcm`. */
+  readonly voicedStartMs: Milli;
+  readonly voicedEndMs: Milli;
+}
+
+/** The agent's speech behind an item. */
+export interface AgentAudio {
+  readonly text: SpokenText;
+  /** What was generated, or was left of it by a truncation. */
+  audioMs: Milli;
+}
+
+interface Entry {
+  item: Item;
+  caller?: CallerAudio;
+  agent?: AgentAudio;
+}
+
+/** Bounds of a conversation's memory. */
+export interface MemoryOptions {
+  /** Items kept; the oldest goes first. */
+  readonly maxItems: number;
+  /** Audio of the caller kept, over all items: 48 KB a second. */
+  readonly maxAudioMs: Milli;
+}
+
+/** The conversation so far, bounded. */
+export class Memory {
+  readonly #options: MemoryOptions;
+  #entries: Entry[] = [];
+
+  constructor(options: MemoryOptions) {
+    this.#options = options;
+  }
+
+  has(itemId: string): boolean {
+    return this.#entries.some((entry) => entry.item.id === itemId);
+  }
+
+  find(itemId: string): Item | undefined {
+    return this.#entry(itemId)?.item;
+  }
+
+  /** The newest item's id, `null` in an empty conversation. */
+  get lastId(): string | null {
+    return this.#entries.at(-1)?.item.id ?? null;
+  }
+
+  /** Id of the item before this one, `null` for the first. */
+  previousId(itemId: string): string | null {
+    const index = this.#entries.findIndex((entry) => entry.item.id === itemId);
+    return this.#entries[index - 1]?.item.id ?? null;
+  }
+
+  /** Adds an item after `previousId` (`root`: first; `undefined`: last), and answers the ids that the bound pushed out. */
+  add(item: Item, previousId?: string, audio?: { caller?: CallerAudio; agent?: AgentAudio }): readonly string[] {
+    const index = previousId === undefined ? this.#entries.length : this.#indexAfter(previousId);
+    this.#entries.splice(index, 0, { item, ...audio });
+    const excess = this.#entries.length - this.#options.maxItems;
+    const dropped = excess > 0 ? this.#entries.splice(0, excess).map((entry) => entry.item.id) : [];
+    this.#forgetOldAudio();
+    return dropped;
+  }
+
+  replace(item: Item): void {
+    const entry = this.#entry(item.id);
+    if (entry) entry.item = item;
+  }
+
+  delete(itemId: string): boolean {
+    const index = this.#entries.findIndex((entry) => entry.item.id === itemId);
+    if (index >= 0) this.#entries.splice(index, 1);
+    return index >= 0;
+  }
+
+  agentAudio(itemId: string): AgentAudio | undefined {
+    return this.#entry(itemId)?.agent;
+  }
+
+  /** Cuts the agent's memory of its own speech to what was heard. */
+  truncate(itemId: string, heardMs: Milli): void {
+    const entry = this.#entry(itemId);
+    if (!entry?.agent || entry.item.type !== "message" || entry.item.role !== "assistant") return;
+    const transcript = entry.agent.text.until(heardMs, entry.agent.audioMs);
+    entry.agent.audioMs = Math.min(entry.agent.audioMs, heardMs);
+    const content = entry.item.content.map((part) => (part.type === "output_audio" ? { ...part, transcript } : part));
+    entry.item = { ...entry.item, content };
+  }
+
+  /** The conversation as an engine sees it. */
+  context(): readonly ContextItem[] {
+    return this.#entries.flatMap((entry) => toContext(entry.item, entry.caller) ?? []);
+  }
+
+  #entry(itemId: string): Entry | undefined {
+    return this.#entries.find((entry) => entry.item.id === itemId);
+  }
+
+  #indexAfter(previousId: string): number {
+    return previousId === "root" ? 0 : this.#entries.findIndex((entry) => entry.item.id === previousId) + 1;
+  }
+
+  #forgetOldAudio(): void {
+    let heldMs = 0;
+    for (const entry of this.#entries.toReversed()) {
+      if (!entry.caller) continue;
+      heldMs += durationMs(entry.caller.pcm);
+      // The newest is what is to be answered: it stays, whatever its length.
+      if (heldMs > this.#options.maxAudioMs && entry !== this.#entries.at(-1)) delete entry.caller;
+    }
+  }
+}
+
+/** An item of the wire as an engine sees it; `undefined` for items that engines have no use for. */
+export function toContext(item: Item, caller?: CallerAudio): ContextItem | undefined {
+  switch (item.type) {
+    case "message":
+      return { id: item.id, role: item.role, parts: item.content.map((part) => toPart(part, caller)) };
+    case "function_call":
+      return { id: item.id, role: "toolCall", callId: item.call_id, name: item.name, arguments: item.arguments };
+    case "function_call_output":
+      return { id: item.id, role: "toolResult", callId: item.call_id, output: item.output };
+    default:
+      return undefined;
+  }
+}
+
+function toPart(part: ContentPart, caller: CallerAudio | undefined): ContextPart {
+  switch (part.type) {
+    case "input_text":
+    case "output_text":
+      return { kind: "text", text: part.text };
+    case "input_image":
+      return { kind: "image", url: part.image_url };
+    case "output_audio":
+      return { kind: "audio", pcm: undefined, transcript: part.transcript, voicedStartMs: 0, voicedEndMs: 0 };
+    case "input_audio": {
+      const { pcm, voicedStartMs = 0, voicedEndMs = 0 } = caller ?? {};
+      return { kind: "audio", pcm, transcript: part.transcript ?? undefined, voicedStartMs, voicedEndMs };
+    }
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * The agent's side of the sound: what of each utterance is out and what was heard, and from it where the time of every
+ * turn went. Never reads a clock.
+ */
+import type { Milli, Pcm } from "./audio.ts";
+import { durationMs } from "./audio.ts";
+import type { Began } from "./engines.ts";
+import type { FrameCounts } from "./input-buffer.ts";
+import { type LedgerEntry, PlayoutLedger, type PlayoutReport } from "./ledger.ts";
+import type { Utterance } from "./link.ts";
+import type { CallerUtterance } from "./listener.ts";
+import { formatTimeline, type TurnInstants, type TurnTimeline } from "./timeline.ts";
+
+/** A turn of the conversation, from the caller's last word to the answer's first sample. */
+export interface TurnReport {
+  /** Counts from 1. */
+  readonly turn: number;
+  readonly inputItemId: string;
+  readonly utterance: Utterance;
+  readonly timeline: TurnTimeline;
+  readonly silenceMs: Milli;
+  /** How long the caller spoke. */
+  readonly voicedMs: Milli;
+  readonly frames: FrameCounts;
+}
+
+/** What playout wants said. */
+export type PlayoutEvent =
+  | {
+      readonly kind: "started";
+      readonly utterance: Utterance;
+      readonly rtpTimestamp: number | undefined;
+      readonly at: Milli;
+    }
+  | { readonly kind: "began"; readonly responseId: string; readonly began: Began }
+  | { readonly kind: "ledger"; readonly utterance: Utterance; readonly entry: LedgerEntry }
+  | { readonly kind: "turn"; readonly report: TurnReport }
+  | { readonly kind: "ended"; readonly utterance: Utterance };
+
+/** An utterance that was cut, and how much of it was heard. */
+export interface CutUtterance {
+  readonly utterance: Utterance;
+  readonly heardMs: Milli;
+  /** A first packet was out. */
+  readonly started: boolean;
+}
+
+/** How long a turn waits for the client's own measurement before the pipe's clock stands in. */
+const REPORT_WAIT_MS = 600;
+const LEDGER_EVERY_MS = 250;
+/** A client's report of its end of speech must be this near to the arrival of that speech to be the same one. */
+const MOUTH_BEFORE_ARRIVAL_MS = 1500;
+const MOUTH_AFTER_ARRIVAL_MS = 60;
+/** Utterances still reported on after they ended: a client's last words on them come late. */
+const KEPT_UTTERANCES = 16;
+
+interface Turn {
+  readonly number: number;
+  readonly caller: CallerUtterance;
+  readonly instants: TurnInstants;
+}
+
+interface Track {
+  readonly utterance: Utterance;
+  readonly ledger: PlayoutLedger;
+  readonly turn: Turn | undefined;
+  reportBy: Milli | undefined; // when the egress clock stands in; undefined: nothing sent yet, or settled
+  settled: boolean;
+  out: boolean; // sent to its end, or cut
+  ledgerAt: Milli;
+}
+
+/** Follows every utterance from its first sample to the ear. */
+export class Playout {
+  readonly #events: PlayoutEvent[] = [];
+  readonly #tracks: Track[] = [];
+  readonly #turns = new Map<string, Turn>(); // by response id, until its first audio
+  #clientReports = false;
+  #turnCount = 0;
+  #mouthAt: Milli | undefined;
+
+  /** Whether the client measures at the ear; if so a turn waits a little for its word. */
+  set clientReports(value: boolean) {
+    this.#clientReports = value;
+  }
+
+  /** A response answers what the caller just said. */
+  handleTurn(now: Milli, responseId: string, caller: CallerUtterance): void {
+    const { arrivedAt, silenceMs } = caller;
+    const instants: TurnInstants = {
+      mouthAt: undefined,
+      arrivedAt,
+      silenceMs,
+      committedAt: now,
+      firstAudioAt: undefined,
+      firstSentAt: undefined,
+      heardAt: undefined,
+    };
+    this.#turns.set(responseId, { number: ++this.#turnCount, caller, instants });
+  }
+
+  /** The response ended without a sound: there is nothing to measure. */
+  handleResponseEnded(responseId: string): void {
+    this.#turns.delete(responseId);
+  }
+
+  handleGenerated(now: Milli, utterance: Utterance, pcm: Pcm): void {
+    const track = this.#track(utterance.itemId) ?? this.#open(now, utterance);
+    track.ledger.handleGenerated(durationMs(pcm));
+  }
+
+  handleSent(now: Milli, utterance: Utterance, sentMs: Milli, rtpTimestamp: number | undefined): void {
+    const track = this.#track(utterance.itemId);
+    if (!track || track.out) return;
+    const first = track.ledger.firstSentAt === undefined;
+    track.ledger.handleSent(now, sentMs);
+    if (first) {
+      if (track.turn) track.turn.instants.firstSentAt = now;
+      this.#events.push({ kind: "started", utterance: track.utterance, rtpTimestamp, at: now });
+      track.reportBy = this.#clientReports ? now + REPORT_WAIT_MS : now;
+    }
+    if (first || now - track.ledgerAt >= LEDGER_EVERY_MS) this.#reportLedger(now, track);
+    this.handleTimeout(now);
+  }
+
+  handleUtteranceEnded(now: Milli, utterance: Utterance): void {
+    const track = this.#track(utterance.itemId);
+    if (!track || track.out) return;
+    track.out = true;
+    this.#reportLedger(now, track);
+    this.#events.push({ kind: "ended", utterance: track.utterance });
+  }
+
+  /** The client's word on when the caller's speech ended. */
+  handleSpeechReport(endedAt: Milli): void {
+    this.#mouthAt = endedAt;
+  }
+
+  /** The client's word on what it has played. Answers whether the utterance is known. */
+  handlePlayoutReport(now: Milli, itemId: string, report: PlayoutReport): boolean {
+    const track = this.#track(itemId);
+    if (!track) return false;
+    track.ledger.handleReport(now, report);
+    if (track.reportBy !== undefined) this.#settle(now, track);
+    return true;
+  }
+
+  /** Utterances that are not out to their end, oldest first. */
+  get playing(): boolean {
+    return this.#tracks.some((track) => !track.out);
+  }
+
+  /** All buffers are emptied: closes every utterance that was not out. */
+  cut(now: Milli): readonly CutUtterance[] {
+    const cut = this.#tracks.filter((track) => !track.out);
+    return cut.map((track) => {
+      track.out = true;
+      track.ledger.handleStopped(now);
+      if (track.reportBy !== undefined) this.#settle(now, track);
+      this.#reportLedger(now, track);
+      const started = track.ledger.firstSentAt !== undefined;
+      return { utterance: track.utterance, heardMs: track.ledger.heardMs(now), started };
+    });
+  }
+
+  handleTimeout(now: Milli): void {
+    for (const track of this.#tracks) {
+      if (track.reportBy !== undefined && now >= track.reportBy) this.#settle(now, track);
+    }
+  }
+
+  pollTimeout(): Milli | undefined {
+    let first: Milli | undefined;
+    for (const { reportBy } of this.#tracks) {
+      if (reportBy !== undefined && (first === undefined || reportBy < first)) first = reportBy;
+    }
+    return first;
+  }
+
+  nextEvent(): PlayoutEvent | undefined {
+    return this.#events.shift();
+  }
+
+  #track(itemId: string): Track | undefined {
+    return this.#tracks.find((track) => track.utterance.itemId === itemId);
+  }
+
+  #open(now: Milli, utterance: Utterance): Track {
+    const turn = this.#turns.get(utterance.responseId);
+    this.#turns.delete(utterance.responseId);
+    if (turn) turn.instants.firstAudioAt = now;
+    const ledger = new PlayoutLedger();
+    const track: Track = { utterance, ledger, turn, reportBy: undefined, settled: false, out: false, ledgerAt: now };
+    this.#tracks.push(track);
+    while (this.#tracks.length > KEPT_UTTERANCES && this.#tracks[0]?.out) this.#tracks.shift();
+    return track;
+  }
+
+  /** Fixes when the answer began, by the best clock there is, and accounts for the turn. */
+  #settle(now: Milli, track: Track): void {
+    track.reportBy = undefined;
+    if (track.settled) return;
+    track.settled = true;
+    const began = track.ledger.began();
+    if (!began) return;
+    const report = track.turn && this.#measure(track.turn, track, began.clock === "client" ? began.at : undefined);
+    const clock = report?.timeline.clock ?? began.clock;
+    const afterSpeechMs = report?.timeline.totalMs;
+    this.#events.push({ kind: "began", responseId: track.utterance.responseId, began: { afterSpeechMs, clock } });
+    if (report) this.#events.push({ kind: "turn", report });
+    this.#reportLedger(now, track);
+  }
+
+  #measure({ number, caller, instants }: Turn, track: Track, heardAt: Milli | undefined): TurnReport | undefined {
+    const timeline = formatTimeline({ ...instants, heardAt, mouthAt: this.#plausibleMouthAt(caller.arrivedAt) });
+    return (
+      timeline && {
+        turn: number,
+        inputItemId: caller.itemId,
+        utterance: track.utterance,
+        timeline,
+        silenceMs: caller.silenceMs,
+        voicedMs: caller.voicedEndMs - caller.voicedStartMs,
+        frames: caller.frames,
+      }
+    );
+  }
+
+  #plausibleMouthAt(arrivedAt: Milli): Milli | undefined {
+    const mouthAt = this.#mouthAt;
+    if (mouthAt === undefined) return undefined;
+    const early = arrivedAt - mouthAt;
+    return early >= -MOUTH_AFTER_ARRIVAL_MS && early <= MOUTH_BEFORE_ARRIVAL_MS ? mouthAt : undefined;
+  }
+
+  #reportLedger(now: Milli, track: Track): void {
+    track.ledgerAt = now;
+    this.#events.push({ kind: "ledger", utterance: track.utterance, entry: track.ledger.entry(now) });
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * Where the milliseconds of a turn went: from the caller's last voiced sample to the first heard sample of the answer,
+ * in stages that add up to the whole.
+ */
+import type { Milli } from "./audio.ts";
+import type { EarClock } from "./ledger.ts";
+
+/** The stages, in the order they pass. */
+export const STAGES = ["capture", "silence", "endpointing", "engine", "egress", "playout"] as const;
+
+/** One stage of a turn. */
+export type StageName = (typeof STAGES)[number];
+
+/** A stage and how long it took. */
+export interface Stage {
+  readonly name: StageName;
+  readonly ms: Milli;
+}
+
+/** The instants of one turn, all in the server's clock; `undefined` until they happened. */
+export interface TurnInstants {
+  /** The last voiced sample left the mouth, as the client measured it. */
+  mouthAt: Milli | undefined;
+  /** The last voiced sample reached us. */
+  arrivedAt: Milli;
+  /** The silence that the caller's settings ask for before a turn is over. */
+  readonly silenceMs: Milli;
+  /** The turn was committed. */
+  committedAt: Milli;
+  /** The engine's first audio. */
+  firstAudioAt: Milli | undefined;
+  /** The first packet of the answer left. */
+  firstSentAt: Milli | undefined;
+  /** The first sample of the answer was heard, as the client measured it. */
+  heardAt: Milli | undefined;
+}
+
+/** A turn's account. With clock `egress` the stages before our door and after it are unknown and absent. */
+export interface TurnTimeline {
+  readonly clock: EarClock;
+  readonly totalMs: Milli;
+  readonly stages: readonly Stage[];
+}
+
+/** The timeline of a turn whose answer has left, else `undefined`. */
+export function formatTimeline(turn: TurnInstants): TurnTimeline | undefined {
+  const { arrivedAt, committedAt, firstAudioAt, firstSentAt, mouthAt, heardAt } = turn;
+  if (firstAudioAt === undefined || firstSentAt === undefined) return undefined;
+  const waited = committedAt - arrivedAt;
+  const silence = Math.min(turn.silenceMs, Math.max(0, waited));
+  const atEar = mouthAt !== undefined && heardAt !== undefined;
+  const stages: Stage[] = [];
+  if (atEar) stages.push({ name: "capture", ms: arrivedAt - mouthAt });
+  stages.push({ name: "silence", ms: silence });
+  stages.push({ name: "endpointing", ms: waited - silence });
+  stages.push({ name: "engine", ms: firstAudioAt - committedAt });
+  stages.push({ name: "egress", ms: firstSentAt - firstAudioAt });
+  if (atEar) stages.push({ name: "playout", ms: heardAt - firstSentAt });
+  const totalMs = stages.reduce((sum, stage) => sum + stage.ms, 0);
+  return { clock: atEar ? "client" : "egress", totalMs, stages };
+}
