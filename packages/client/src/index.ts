@@ -1,1 +1,25 @@
-export {};
+/** The browser SDK of Sluice: `connect()` and talk. */
+export type { Milli } from "./clock-sync.ts";
+export { type ConnectOptions, connect, type SessionSettings } from "./connect.ts";
+export type {
+  Conversation,
+  ConversationEvents,
+  ConversationState,
+  ConversationStateChange,
+  ServerEventOf,
+} from "./conversation.ts";
+export {
+  BadAnswer,
+  ConnectionLost,
+  InsecureOrigin,
+  MicrophoneBusy,
+  MicrophoneDenied,
+  NoMicrophone,
+  ServerBusy,
+  ServerUnreachable,
+  Unauthorized,
+} from "./errors.ts";
+export type { MicrophoneChoice } from "./microphone.ts";
+export type { PacketCounts, StatsDigest } from "./stats.ts";
+export type { TranscriptEntry } from "./transcript.ts";
+export type { Transport, TransportListener } from "./transport.ts";

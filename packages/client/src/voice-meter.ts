@@ -1,0 +1,101 @@
+/**
+ * Measures the microphone's level in blocks of one render quantum (W3C Web Audio section 1.1: 128 frames, 2.7 ms at
+ * 48 kHz), with the time that each block was captured, as well as the browser tells it.
+ */
+import { FrameClock } from "./speech-end.ts";
+
+/** A level and when it was. */
+export interface LevelBlock {
+  /** `performance.now()` at which the block's last sample was captured. */
+  readonly endMs: number;
+  readonly durationMs: number;
+  /** 0 to 1. */
+  readonly rms: number;
+}
+
+// The audio thread must have its code as a module of its own; a Blob keeps the SDK one import. Its clock is Date.now():
+// worklets have no performance.now(), and a message's arrival would add the main thread's delays.
+const WORKLET = `
+const BLOCKS = 8;
+registerProcessor("sluice-level", class extends AudioWorkletProcessor {
+  levels = new Float32Array(BLOCKS);
+  count = 0;
+  process([input]) {
+    const samples = input[0];
+    let sum = 0;
+    if (samples) for (let i = 0; i < samples.length; i++) sum += samples[i] * samples[i];
+    this.levels[this.count++] = samples ? Math.sqrt(sum / samples.length) : 0;
+    if (this.count === BLOCKS) {
+      this.count = 0;
+      this.port.postMessage({ wallMs: Date.now(), frame: currentFrame, levels: this.levels });
+    }
+    return true;
+  }
+});`;
+const QUANTUM = 128;
+
+interface WorkletMessage {
+  readonly wallMs: number;
+  /** Of the first sample of the newest block. */
+  readonly frame: number;
+  readonly levels: Float32Array;
+}
+
+/** An audio context with the meter in it. */
+export interface MeterHost {
+  readonly context: AudioContext;
+  /** Rejects where a content security policy forbids `blob:` scripts. */
+  readonly ready: Promise<void>;
+}
+
+/** Makes the audio context that measures, not plays; `undefined` where the browser has none. */
+export function openMeterHost(): MeterHost | undefined {
+  if (typeof AudioContext === "undefined") return undefined;
+  const context = new AudioContext({ latencyHint: "interactive" });
+  return { context, ready: load(context) };
+}
+
+/** Measures `track` until the returned function is called. Await the host's `ready` before. */
+export function meterVoice(
+  context: AudioContext,
+  track: MediaStreamTrack,
+  onBlock: (block: LevelBlock) => void,
+): () => void {
+  const source = context.createMediaStreamSource(new MediaStream([track]));
+  const meter = new AudioWorkletNode(context, "sluice-level", { numberOfOutputs: 0, channelCount: 1 });
+  const clock = new FrameClock();
+  const captureLatencyMs = trackLatencyMs(track);
+  meter.port.onmessage = ({ data }: MessageEvent<WorkletMessage>) => {
+    const perMs = context.sampleRate / 1000;
+    // Both clocks of this thread, read together, carry the audio thread's Date.now() over.
+    const wallMs = data.wallMs - (Date.now() - performance.now());
+    const newest = data.frame + QUANTUM;
+    clock.handleCallback(wallMs, newest / perMs);
+    data.levels.forEach((rms, index) => {
+      const end = (newest - (data.levels.length - 1 - index) * QUANTUM) / perMs;
+      onBlock({ endMs: clock.toClock(end)! - captureLatencyMs, durationMs: QUANTUM / perMs, rms });
+    });
+  };
+  source.connect(meter);
+  return () => {
+    meter.port.onmessage = null;
+    source.disconnect();
+    meter.disconnect();
+  };
+}
+
+/** How long the browser says the track's samples took from the microphone; 0 where it says nothing. */
+export function trackLatencyMs(track: MediaStreamTrack): number {
+  // `latency` left the specification's type but Chromium and Firefox still tell it.
+  const latency = (track.getSettings() as { latency?: number }).latency;
+  return typeof latency === "number" && latency > 0 && latency < 1 ? latency * 1000 : 0;
+}
+
+async function load(context: AudioContext): Promise<void> {
+  const address = URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" }));
+  try {
+    await context.audioWorklet.addModule(address);
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
