@@ -494,8 +494,8 @@ export class Conversation {
     if (!run) return;
     this.#responses.delete(responseId);
     this.#playout.handleResponseEnded(responseId);
-    run.end(end);
     if (run.utterance && run.audioMs > 0) this.#commands.push({ kind: "endUtterance", utterance: run.utterance });
+    run.end(end);
     if (responseId !== this.#activeId) return;
     this.#activeId = undefined;
     const waits = this.#turnWaits && end.status !== "cancelled";

@@ -1,0 +1,354 @@
+/**
+ * One call: a pipe, a conversation, a voice detector and an engine, brought together. Does I/O and owns the timer;
+ * decides nothing about the conversation.
+ */
+import {
+  type Began,
+  Conversation,
+  type ConversationCommand,
+  type EarlyAudio,
+  type EngineFailure,
+  type IdPrefix,
+  type Link,
+  type LinkListener,
+  type Milli,
+  type OrderedAudio,
+  type Pcm,
+  SAMPLES_PER_MS,
+  type SpeechRequest,
+  type SpeechSession,
+  type SpeechToSpeech,
+  type TurnReport,
+  type Utterance,
+  type VadEngine,
+} from "@sluice/conversation";
+import {
+  type AudioDecoder,
+  type AudioEncoder,
+  createAudioDecoder,
+  createAudioEncoder,
+  invalidAudio,
+  invalidRequest,
+  parseClientEvent,
+  type ServerEvent,
+  type Session,
+} from "@sluice/realtime";
+import type { Logger } from "pino";
+import { VoiceActivity } from "./voice-activity.ts";
+
+/** The engines of a call. */
+export interface CallEngines {
+  readonly vad: VadEngine;
+  readonly speech: SpeechToSpeech;
+}
+
+/** What a call is made with. */
+export interface CallOptions {
+  readonly id: string;
+  readonly session: Session;
+  readonly engines: CallEngines;
+  readonly now: () => Milli;
+  readonly createId: (prefix: IdPrefix) => string;
+  /** The longest a call may last. */
+  readonly maxDurationMs: Milli;
+  readonly log: Logger;
+  /** Called with every turn that was measured. */
+  readonly onTurn: (report: TurnReport) => void;
+  /** The call is over; called once. */
+  readonly onEnded: (reason: string) => void;
+}
+
+interface Running {
+  readonly abort: AbortController;
+  readonly began: PromiseWithResolvers<Began>;
+}
+
+/** Speech in one event: long enough to be cheap, short enough to be played at once. */
+const EVENT_AUDIO_MS = 200;
+
+/** A call under way; it is its pipe's listener. */
+export class Call implements LinkListener {
+  readonly #options: CallOptions;
+  readonly #link: Link;
+  readonly #conversation: Conversation;
+  readonly #engine: SpeechSession;
+  readonly #ended = new AbortController();
+  readonly #voice: VoiceActivity;
+  readonly #running = new Map<string, Running>();
+  readonly #observers = new Set<Link>();
+  #origin: Link; // whose input is being handled
+  #decoder: { readonly format: string; readonly decoder: AudioDecoder } | undefined;
+  #encoder: { readonly itemId: string; readonly encoder: AudioEncoder; sentMs: Milli } | undefined;
+  #appendedMs: Milli = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #timerAt: Milli = Infinity;
+
+  constructor(link: Link, options: CallOptions) {
+    this.#options = options;
+    this.#link = link;
+    this.#origin = link;
+    this.#conversation = new Conversation({
+      session: options.session,
+      capabilities: link.capabilities,
+      createId: options.createId,
+      expiresAt: options.now() + options.maxDurationMs,
+      expiresAfterMinutes: Math.round(options.maxDurationMs / 60_000),
+    });
+    this.#engine = options.engines.speech.open(this.#ended.signal);
+    this.#voice = new VoiceActivity({
+      vad: options.engines.vad.open(),
+      onWindow: (window) => this.#handle((now) => this.#conversation.handleVoice(now, window)),
+      onError: (error) => this.#fail(error),
+    });
+    this.#arm();
+  }
+
+  /** `rtc_…` or `sess_…`: the name by which HTTP knows the call. */
+  get id(): string {
+    return this.#options.id;
+  }
+
+  onOpen(_now: Milli): void {
+    this.#handle((now) => this.#conversation.handleOpen(now));
+  }
+
+  onMessage(_now: Milli, text: string): void {
+    this.#receive(this.#link, text);
+  }
+
+  onEarlyAudio(now: Milli, audio: EarlyAudio): void {
+    this.#handle(() => {
+      this.#conversation.handleArrival(now, audio.mediaMs + audio.pcm.length / SAMPLES_PER_MS);
+      if (this.#conversation.detectsTurns) this.#voice.handleAudio(audio);
+    });
+  }
+
+  onOrderedAudio(now: Milli, audio: OrderedAudio): void {
+    this.#handle(() => this.#conversation.handleAudio(now, audio));
+  }
+
+  onSent(now: Milli, utterance: Utterance, sentMs: Milli, rtpTimestamp: number | undefined): void {
+    this.#handle(() => this.#conversation.handleSent(now, utterance, sentMs, rtpTimestamp));
+  }
+
+  onUtteranceEnded(now: Milli, utterance: Utterance): void {
+    this.#handle(() => this.#conversation.handleUtteranceEnded(now, utterance));
+  }
+
+  onClosed(_now: Milli, reason: string): void {
+    this.#end(reason);
+  }
+
+  /** Lets another connection follow and steer the call. */
+  observe(link: Link): LinkListener {
+    this.#observers.add(link);
+    return {
+      onOpen: () => this.#as(link, () => this.#handle((now) => this.#conversation.handleOpen(now))),
+      onMessage: (_now, text) => this.#receive(link, text),
+      onEarlyAudio: () => {},
+      onOrderedAudio: () => {},
+      onSent: () => {},
+      onUtteranceEnded: () => {},
+      onClosed: () => {
+        this.#observers.delete(link);
+      },
+    };
+  }
+
+  /** Ends the call, telling the client why. */
+  close(reason: string): void {
+    if (this.#ended.signal.aborted) return;
+    const error = {
+      type: "server_error",
+      code: "session_ended",
+      message: reason,
+      param: null,
+      event_id: null,
+    } as const;
+    this.#broadcast({ type: "error", event_id: this.#options.createId("event"), error });
+    this.#end(reason);
+  }
+
+  #receive(link: Link, text: string): void {
+    this.#as(link, () =>
+      this.#handle((now) => {
+        const parsed = parseClientEvent(text);
+        if (!parsed.ok) return this.#conversation.handleInvalid(now, parsed.error);
+        const { event } = parsed;
+        if (event.type === "input_audio_buffer.append") this.#append(now, event.audio, event.event_id);
+        else this.#conversation.handleEvent(now, event);
+      }),
+    );
+  }
+
+  #append(now: Milli, audio: string, cause: string | undefined): void {
+    if (!this.#link.capabilities.audioInEvents || this.#origin !== this.#link) {
+      const message = "The audio of this call comes by its media connection, not by events.";
+      return this.#conversation.handleInvalid(now, invalidRequest("invalid_value", message, "type", cause));
+    }
+    const pcm = this.#decode(audio);
+    if (!pcm) return this.#conversation.handleInvalid(now, invalidAudio(cause));
+    // A client may append seconds at once: voice activity takes them in the pieces that a microphone would give.
+    const piece = 20 * SAMPLES_PER_MS;
+    for (let at = 0; at < pcm.length; at += piece) {
+      const part = pcm.subarray(at, at + piece);
+      const mediaMs = this.#appendedMs;
+      this.#appendedMs += part.length / SAMPLES_PER_MS;
+      this.#conversation.handleArrival(now, this.#appendedMs);
+      this.#conversation.handleAudio(now, { pcm: part, mediaMs, origin: "received" });
+      if (this.#conversation.detectsTurns) this.#voice.handleAudio({ pcm: part, mediaMs });
+    }
+  }
+
+  #decode(audio: string): Pcm | undefined {
+    const { format } = this.#conversation.session.audio.input;
+    if (this.#decoder?.format !== format.type) {
+      this.#decoder = { format: format.type, decoder: createAudioDecoder(format) };
+    }
+    return this.#decoder.decoder.decode(audio);
+  }
+
+  #as(link: Link, input: () => void): void {
+    this.#origin = link;
+    input();
+    this.#origin = this.#link;
+  }
+
+  /** One input, then all commands, then the timer. An error of ours ends this call, not the process. */
+  #handle(input: (now: Milli) => void): void {
+    if (this.#ended.signal.aborted) return;
+    try {
+      input(this.#options.now());
+      for (let command = this.#conversation.nextCommand(); command; command = this.#conversation.nextCommand()) {
+        this.#carryOut(command);
+      }
+      this.#arm();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #carryOut(command: ConversationCommand): void {
+    switch (command.kind) {
+      case "send":
+        if (command.to === "origin") this.#origin.sendEvent(command.event);
+        else this.#broadcast(command.event);
+        return;
+      case "respond":
+        void this.#respond(command.responseId, command.request);
+        return;
+      case "began":
+        this.#running.get(command.responseId)?.began.resolve(command.began);
+        return;
+      case "abort":
+        this.#running.get(command.responseId)?.abort.abort();
+        return;
+      case "play":
+        if (this.#link.capabilities.audioInEvents) this.#sendAudio(command.utterance, command.pcm);
+        else this.#link.play(command.utterance, command.pcm);
+        return;
+      case "endUtterance":
+        if (this.#link.capabilities.audioInEvents) this.#endAudio(command.utterance);
+        else this.#link.endUtterance(command.utterance);
+        return;
+      case "flush":
+        this.#link.flush();
+        return;
+      case "measured":
+        this.#options.onTurn(command.report);
+        return;
+      case "close":
+        this.#end(command.reason);
+    }
+  }
+
+  #broadcast(event: ServerEvent): void {
+    this.#link.sendEvent(event);
+    for (const observer of this.#observers) observer.sendEvent(event);
+  }
+
+  #sendAudio(utterance: Utterance, pcm: Pcm): void {
+    if (this.#encoder?.itemId !== utterance.itemId) {
+      const encoder = createAudioEncoder(this.#conversation.session.audio.output.format);
+      this.#encoder = { itemId: utterance.itemId, encoder, sentMs: 0 };
+    }
+    const piece = EVENT_AUDIO_MS * SAMPLES_PER_MS;
+    for (let at = 0; at < pcm.length; at += piece) {
+      const part = pcm.subarray(at, at + piece);
+      this.#sendAudioEvent(utterance, this.#encoder.encoder.encode(part));
+      this.#encoder.sentMs += part.length / SAMPLES_PER_MS;
+    }
+    this.#conversation.handleSent(this.#options.now(), utterance, this.#encoder.sentMs, undefined);
+  }
+
+  #sendAudioEvent(utterance: Utterance, delta: string): void {
+    if (delta === "") return;
+    this.#broadcast({
+      type: "response.output_audio.delta",
+      event_id: this.#options.createId("event"),
+      response_id: utterance.responseId,
+      item_id: utterance.itemId,
+      output_index: utterance.outputIndex,
+      content_index: utterance.contentIndex,
+      delta,
+    });
+  }
+
+  #endAudio(utterance: Utterance): void {
+    if (this.#encoder?.itemId === utterance.itemId) this.#sendAudioEvent(utterance, this.#encoder.encoder.flush());
+    this.#conversation.handleUtteranceEnded(this.#options.now(), utterance);
+  }
+
+  async #respond(responseId: string, request: Omit<SpeechRequest, "began">): Promise<void> {
+    const running: Running = { abort: new AbortController(), began: Promise.withResolvers<Began>() };
+    this.#running.set(responseId, running);
+    const { signal } = running.abort;
+    let failure: EngineFailure | undefined;
+    try {
+      for await (const event of this.#engine.respond({ ...request, began: running.began.promise }, signal)) {
+        if (signal.aborted) break;
+        this.#handle((now) => this.#conversation.handleEngine(now, responseId, event));
+      }
+    } catch (error) {
+      if (!signal.aborted) {
+        this.#options.log.warn({ call: this.id, response: responseId, err: error }, "engine failed");
+        failure = { code: "engine_failed", message: error instanceof Error ? error.message : String(error) };
+      }
+    } finally {
+      this.#running.delete(responseId);
+    }
+    if (!signal.aborted) this.#handle((now) => this.#conversation.handleEngineEnded(now, responseId, failure));
+  }
+
+  #arm(): void {
+    const at = this.#conversation.pollTimeout();
+    // A timer that fires too early only asks again: cheaper than to re-arm it with every packet.
+    if (at === undefined || at >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    // Node's timers are whole milliseconds and may be early: round up, so that the deadline has passed.
+    const delay = Math.min(2 ** 31 - 1, Math.max(0, Math.ceil(at - this.#options.now())));
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Infinity;
+      this.#handle((now) => this.#conversation.handleTimeout(now));
+    }, delay);
+  }
+
+  #fail(error: unknown): void {
+    this.#options.log.error({ call: this.id, err: error }, "call failed");
+    this.close("internal error");
+  }
+
+  #end(reason: string): void {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort();
+    clearTimeout(this.#timer);
+    for (const { abort } of this.#running.values()) abort.abort();
+    this.#engine.close();
+    this.#voice.close();
+    this.#link.close(reason);
+    for (const observer of this.#observers) observer.close(reason);
+    this.#observers.clear();
+    this.#options.onEnded(reason);
+  }
+}
