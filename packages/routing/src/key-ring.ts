@@ -78,9 +78,9 @@ export function createKeyRing(configs: readonly KeyConfig[]): KeyRing {
   return new KeyRing(configs);
 }
 
-/** Makes a fresh key; `randomBytes` is a cryptographic generator. */
-export function generateKey(randomBytes: (size: number) => Uint8Array, rotation = 0): KeyConfig {
-  return { rotation, secret: randomBytes(SECRET_SIZE) };
+/** Makes a fresh key; `random` is a cryptographic generator. */
+export function generateKey(random: (size: number) => Uint8Array, rotation = 0): KeyConfig {
+  return { rotation, secret: random(SECRET_SIZE) };
 }
 
 /** Writes a key as `slk<rotation>_<secret, base64url>`. */

@@ -1,0 +1,7 @@
+/** Every parser that reads what a stranger sent. A new one belongs in this list. */
+import { mediaTargets } from "./media-targets.ts";
+import { routingTargets } from "./routing-targets.ts";
+import type { FuzzTarget } from "./target.ts";
+
+/** All parsers under fuzz. */
+export const fuzzTargets: readonly FuzzTarget[] = [...routingTargets, ...mediaTargets];
