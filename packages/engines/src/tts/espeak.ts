@@ -8,24 +8,11 @@ import { SAMPLES_PER_MS, type TextToSpeech, type TtsEvent, type TtsOptions } fro
 import { Channel } from "../channel.ts";
 import type { EspeakVoice, SpeakJob, WorkerMessage } from "./espeak-worker.ts";
 import { sentences } from "./sentences.ts";
+import { chooseVoice } from "./voices.ts";
 
 const WORDS_PER_MINUTE = 175; // eSpeak NG's own pace
 const SLOWEST = 80;
 const FASTEST = 450;
-
-/** OpenAI's voice names, each as a distinct variant of eSpeak NG's own voice of the language. */
-const VARIANTS: Readonly<Record<string, string>> = {
-  alloy: "",
-  ash: "m3",
-  ballad: "m7",
-  cedar: "m2",
-  coral: "f2",
-  echo: "m1",
-  marin: "f1",
-  sage: "f4",
-  shimmer: "f3",
-  verse: "m8",
-};
 
 /** eSpeak NG as an engine; `close` ends its thread, which otherwise never keeps a process alive. */
 export interface Espeak extends TextToSpeech {
@@ -74,39 +61,6 @@ async function* speak(
     const rest = words.rest();
     if (rest !== "") yield { kind: "word", text: rest, startMs: samples / SAMPLES_PER_MS };
   }
-}
-
-/** The voice that eSpeak NG is to load: a name of its own, or OpenAI's as a variant of the language's voice. */
-function chooseVoice(voices: readonly EspeakVoice[], { voice, language }: TtsOptions): string {
-  const wanted = voice ?? "";
-  const variant = VARIANTS[wanted.toLowerCase()];
-  const [stem = "", suffix] = wanted.split("+");
-  if (variant === undefined && stem !== "" && findVoice(voices, stem) !== undefined)
-    return suffix === undefined || !/^\w{1,24}$/.test(suffix) ? stem : `${stem}+${suffix}`;
-  const own = language === undefined ? "en-us" : (findLanguage(voices, language) ?? "en-us");
-  return variant ? `${own}+${variant}` : own;
-}
-
-function findVoice(voices: readonly EspeakVoice[], wanted: string): EspeakVoice | undefined {
-  const name = wanted.toLowerCase();
-  return voices.find(
-    (voice) =>
-      voice.identifier.toLowerCase() === name ||
-      voice.name.toLowerCase() === name ||
-      voice.languages.some((language) => language.name === name),
-  );
-}
-
-/** The longest prefix of a BCP 47 tag that eSpeak NG speaks: `pt-BR` before `pt`. */
-function findLanguage(voices: readonly EspeakVoice[], tag: string): string | undefined {
-  const parts = tag.toLowerCase().split("-");
-  if (parts[0] === "zh") parts[0] = "cmn"; // eSpeak NG's name of Mandarin
-  for (let size = parts.length; size > 0; size--) {
-    const prefix = parts.slice(0, size).join("-");
-    const found = voices.some((voice) => voice.languages.some((language) => language.name === prefix));
-    if (found) return prefix;
-  }
-  return undefined;
 }
 
 /** Gives each word of a text once, when its first sound begins; a number or a sign has several sounds. */
