@@ -61,11 +61,13 @@ export function createSrtpSuite(profile: SrtpProfile, masterKey: Uint8Array, mas
     throw new RangeError(`${profile} takes a master key of ${sizes.key} and a salt of ${sizes.salt} octets`);
   }
   const authSize = profile === "AEAD_AES_128_GCM" ? 0 : 20;
-  const [rtp, rtcp] = [0, 3].map((label) => ({
-    key: deriveSrtpKey(masterKey, masterSalt, label, sizes.key),
-    auth: deriveSrtpKey(masterKey, masterSalt, label + 1, authSize),
-    salt: deriveSrtpKey(masterKey, masterSalt, label + 2, sizes.salt),
-  })) as [SessionKeys, SessionKeys];
+  const derive = (firstLabel: number): SessionKeys => ({
+    key: deriveSrtpKey(masterKey, masterSalt, firstLabel, sizes.key),
+    auth: deriveSrtpKey(masterKey, masterSalt, firstLabel + 1, authSize),
+    salt: deriveSrtpKey(masterKey, masterSalt, firstLabel + 2, sizes.salt),
+  });
+  const rtp = derive(0);
+  const rtcp = derive(3);
   return profile === "AEAD_AES_128_GCM" ? createGcmSuite(rtp, rtcp) : createCmSuite(rtp, rtcp);
 }
 
