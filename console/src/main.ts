@@ -1,0 +1,213 @@
+/** The console: one call at a time, made with the SDK as any other page would make it. */
+import { type Conversation, connect, type MicrophoneChoice } from "@sluice/client";
+import { find, make } from "./dom.ts";
+import { EventLog } from "./event-log.ts";
+import { HistoryView } from "./history-view.ts";
+import { drawLedger, drawPackets, drawVitals, type Ledger } from "./ledger-view.ts";
+import { explain, type Problem } from "./problems.ts";
+import { decibels, Scope } from "./scope.ts";
+import { TranscriptView } from "./transcript-view.ts";
+import { drawTurn } from "./turn-view.ts";
+import { type Turn, Turns } from "./turns.ts";
+
+const talk = find<HTMLButtonElement>("talk");
+const mute = find<HTMLButtonElement>("mute");
+const interrupt = find<HTMLButtonElement>("interrupt");
+const text = find<HTMLInputElement>("text");
+const send = find("say").querySelector("button")!;
+const notice = find("notice");
+const levelIn = find<HTMLMeterElement>("level-in");
+const levelOut = find<HTMLMeterElement>("level-out");
+const scope = new Scope(find<HTMLCanvasElement>("scope"));
+const transcript = new TranscriptView(find("transcript"), find("announce"));
+const log = new EventLog(find("log"));
+const turns = new Turns();
+const history = new HistoryView(find("history"), find("quantiles"), choose);
+
+let call: Conversation | undefined;
+let dialling: AbortController | undefined;
+let chosen: Turn | undefined;
+let newestLedger: Ledger | undefined;
+
+talk.addEventListener("click", () => toggleCall());
+mute.addEventListener("click", () => call?.mute(!call.muted));
+interrupt.addEventListener("click", () => call?.interrupt());
+find("say").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!call || text.value.trim() === "") return;
+  call.sendText(text.value.trim());
+  text.value = "";
+});
+const filter = find<HTMLFormElement>("filter");
+filter.addEventListener("input", () => {
+  const fields = new FormData(filter);
+  log.filter(String(fields.get("pattern")), fields.has("chatter"));
+});
+filter.addEventListener("submit", (event) => event.preventDefault());
+find("clear-events").addEventListener("click", () => log.clear());
+document.addEventListener("keydown", onKey);
+drawAll();
+showState("idle");
+
+function toggleCall(): void {
+  if (call) call.close();
+  else if (dialling) dialling.abort();
+  else void start(true);
+}
+
+async function start(microphone: MicrophoneChoice): Promise<void> {
+  dialling = new AbortController();
+  const { signal } = dialling;
+  hideNotice();
+  transcript.clear();
+  log.start(performance.now());
+  newestLedger = undefined;
+  showState("connecting");
+  try {
+    follow(await connect({ microphone, signal }), microphone !== false);
+  } catch (error) {
+    if (!signal.aborted) showProblem(explain(error));
+    showState("idle");
+  } finally {
+    dialling = undefined;
+  }
+}
+
+function follow(conversation: Conversation, speaks: boolean): void {
+  call = conversation;
+  conversation.on("event", (event) => log.add(performance.now(), false, event));
+  conversation.on("sent", (event) => log.add(performance.now(), true, event));
+  conversation.on("transcript", (entry) => transcript.show(entry));
+  for (const entry of conversation.transcript) transcript.show(entry);
+  conversation.on("input_audio_buffer.speech_started", () => scope.mark(performance.now(), "caller"));
+  conversation.on("input_audio_buffer.speech_stopped", () => scope.mark(performance.now(), "caller"));
+  conversation.on("output_audio_buffer.started", () => scope.mark(performance.now(), "agent"));
+  conversation.on("sluice.turn", (turn) => {
+    turns.add(turn);
+    choose(turn);
+  });
+  conversation.on("sluice.ledger", (ledger) => {
+    newestLedger = ledger;
+    drawLedger(find("ledger"), ledger);
+  });
+  conversation.on("mute", showMute);
+  conversation.on("state", ({ state, reason }) => {
+    if (state === "closed") call = undefined;
+    showState(state === "closed" ? "idle" : state);
+    if (reason) showProblem(explain(reason));
+  });
+  conversation.on("microphoneLost", () => {
+    showNotice("The microphone went away", "It was unplugged, or its permission was taken back.", [
+      ["Use the microphone", () => useMicrophone(conversation)],
+    ]);
+  });
+  conversation.on("playoutBlocked", () => {
+    showNotice("The browser holds the sound back", "It plays nothing on its own here.", [
+      ["Play the agent", () => void conversation.resumePlayout().then(hideNotice)],
+    ]);
+  });
+  showState(conversation.state === "closed" ? "idle" : conversation.state);
+  mute.disabled = !speaks;
+  requestAnimationFrame(() => animate(conversation));
+  void watchStats(conversation);
+}
+
+function useMicrophone(conversation: Conversation): void {
+  conversation.useMicrophone(true).then(hideNotice, (error: unknown) => showProblem(explain(error)));
+}
+
+function animate(conversation: Conversation): void {
+  const caller = conversation.inputLevel();
+  const agent = conversation.outputLevel();
+  scope.sample(performance.now(), caller, agent);
+  levelIn.value = decibels(caller);
+  levelOut.value = decibels(agent);
+  if (conversation === call) requestAnimationFrame(() => animate(conversation));
+}
+
+async function watchStats(conversation: Conversation): Promise<void> {
+  while (conversation === call) {
+    const stats = await conversation.getStats();
+    drawVitals(find("vitals"), stats);
+    drawPackets(find("packets"), chosen, stats);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+  drawVitals(find("vitals"), undefined);
+}
+
+function choose(turn: Turn): void {
+  chosen = turn;
+  drawTurn(find("headline"), find("waterfall"), turn);
+  history.draw(turns, turn);
+  void call?.getStats().then((stats) => drawPackets(find("packets"), chosen, stats));
+}
+
+function drawAll(): void {
+  drawTurn(find("headline"), find("waterfall"), chosen);
+  history.draw(turns, chosen);
+  drawLedger(find("ledger"), newestLedger);
+  drawPackets(find("packets"), chosen, undefined);
+  drawVitals(find("vitals"), undefined);
+}
+
+type Line = "idle" | "connecting" | "connected" | "reconnecting";
+const lines: Readonly<Record<Line, { says: string; talk: string }>> = {
+  idle: { says: "not connected", talk: "Talk" },
+  connecting: { says: "connecting…", talk: "Cancel" },
+  connected: { says: "connected, speak", talk: "End" },
+  reconnecting: { says: "connection broken, reconnecting…", talk: "End" },
+};
+
+function showState(line: Line): void {
+  find("line").dataset.state = line;
+  find("state").textContent = lines[line].says;
+  talk.firstChild!.textContent = lines[line].talk;
+  talk.classList.toggle("live", line !== "idle");
+  const on = line === "connected" || line === "reconnecting";
+  for (const control of [mute, interrupt, text, send]) control.disabled = !on;
+  if (!on) showMute(false);
+}
+
+function showMute(on: boolean): void {
+  mute.setAttribute("aria-pressed", String(on));
+  mute.firstChild!.textContent = on ? "Unmute " : "Mute ";
+  if (call?.state === "connected") find("state").textContent = on ? "connected, muted" : lines.connected.says;
+}
+
+function showProblem({ title, advice, offerWriting }: Problem): void {
+  const actions: [string, () => void][] = [["Try again", () => void start(true)]];
+  if (offerWriting) actions.push(["Go on in writing", () => void start(false)]);
+  showNotice(title, advice, actions);
+}
+
+function showNotice(title: string, advice: string, actions: readonly [string, () => void][]): void {
+  const buttons = actions.map(([label, act]) => {
+    const button = make("button", { type: "button" }, label);
+    button.addEventListener("click", act);
+    return button;
+  });
+  notice.replaceChildren(make("b", {}, title), make("p", {}, advice), make("div", {}, ...buttons));
+  notice.hidden = false;
+}
+
+function hideNotice(): void {
+  notice.hidden = true;
+  notice.replaceChildren();
+}
+
+function onKey(event: KeyboardEvent): void {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.key === "Escape") {
+    if (call) call.interrupt();
+    (document.activeElement as HTMLElement | null)?.blur();
+    return;
+  }
+  // Keys belong to the control that has the focus; ours work elsewhere.
+  const target = event.target as HTMLElement;
+  if (target.closest("input, textarea, button, summary, a")) return;
+  if (event.key === " ") call?.mute(!call.muted);
+  else if (event.key === "t" || event.key === "T") toggleCall();
+  else if (event.key === "/") text.focus();
+  else return;
+  event.preventDefault();
+}
