@@ -73,6 +73,7 @@ export function encodeBase64(bytes: Uint8Array): string {
     text[at++] = PADDING;
   }
   let out = "";
-  for (let i = 0; i < text.length; i += PIECE) out += String.fromCharCode(...text.subarray(i, i + PIECE));
+  for (let i = 0; i < text.length; i += PIECE)
+    out += String.fromCharCode.apply(null, text.subarray(i, i + PIECE) as unknown as number[]);
   return out;
 }
