@@ -37,3 +37,23 @@ test("a reset while a window is under way is not undone by its answer", async ()
   assert.ok(Math.abs(afterReset - expected) < 1e-3);
   await engine.close();
 });
+
+test("is not asked about lasting silence, and judges what follows as it would have anyway", async () => {
+  const [frugal, thorough] = [await createSileroVad(), await createSileroVad({ quiet: 0 })];
+  const sound = await voice(16_000);
+  const pause = new Float32Array(16_000);
+  const hiss = pause.map((_, at) => 0.003 * Math.sin(at * at));
+  const [a, b] = [frugal.open(), thorough.open()];
+  let [asked, answered, differing] = [0, 0, 0];
+  for (const part of [pause, sound, pause, hiss, pause, sound, pause])
+    for (let at = 0; at + 512 <= part.length; at += 512) {
+      const window = part.subarray(at, at + 512);
+      const [own, other] = await Promise.all([a.detect(window), b.detect(window)]);
+      answered += 1;
+      if (own !== 0) asked += 1;
+      if (own > 0.5 !== other > 0.5) differing += 1;
+    }
+  assert.ok(asked < answered * 0.7, `asked ${asked} of ${answered}`);
+  assert.ok(differing <= 2, `${differing} of ${answered} windows differ`);
+  await Promise.all([frugal.close(), thorough.close()]);
+});

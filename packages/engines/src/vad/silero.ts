@@ -12,6 +12,7 @@ const WINDOW_SIZE = 512;
 const CONTEXT_SIZE = 64; // the model expects the end of the window before
 const ROW_SIZE = CONTEXT_SIZE + WINDOW_SIZE;
 const STATE_SIZE = 128; // of each of the two state vectors
+const SETTLED = 0.05; // the model's answer to silence
 
 /** Settings of {@link createSileroVad}. */
 export interface SileroOptions {
@@ -21,11 +22,13 @@ export interface SileroOptions {
   readonly gatherMs?: number;
   /** Open streams from which on windows wait for others; default 6. */
   readonly gatherFrom?: number;
+  /** Loudness (root mean square, of full scale) below which silence goes on unasked; default 0.0005 (-66 dB). */
+  readonly quiet?: number;
   /** Unanswered windows of one stream, at most; default 64. More are answered by the newest known probability. */
   readonly maxPending?: number;
 }
 
-const defaults: Required<SileroOptions> = { maxBatch: 16, gatherMs: 4, gatherFrom: 6, maxPending: 64 };
+const defaults: Required<SileroOptions> = { maxBatch: 16, gatherMs: 4, gatherFrom: 6, quiet: 0.0005, maxPending: 64 };
 
 /** Loads the model once for the whole process. */
 export async function createSileroVad(options: SileroOptions = {}): Promise<VadEngine> {
@@ -73,7 +76,7 @@ class SileroEngine implements VadEngine {
 
   open(): Vad {
     if (this.#closed) throw new Error("the voice activity model is closed");
-    const stream = new SileroStream(this, this.#options.maxPending, () => this.#streams.delete(stream));
+    const stream = new SileroStream(this, this.#options, () => this.#streams.delete(stream));
     this.#streams.add(stream);
     return stream;
   }
@@ -171,16 +174,16 @@ class SileroStream implements Vad {
   readonly sampleRate = SAMPLE_RATE;
   readonly windowSize = WINDOW_SIZE;
   readonly #engine: SileroEngine;
-  readonly #maxPending: number;
+  readonly #options: Required<SileroOptions>;
   readonly #onClose: () => void;
   #memory = emptyMemory();
   #pending = 0;
   #newest = 0;
   #closed = false;
 
-  constructor(engine: SileroEngine, maxPending: number, onClose: () => void) {
+  constructor(engine: SileroEngine, options: Required<SileroOptions>, onClose: () => void) {
     this.#engine = engine;
-    this.#maxPending = maxPending;
+    this.#options = options;
     this.#onClose = onClose;
   }
 
@@ -189,7 +192,13 @@ class SileroStream implements Vad {
       throw new RangeError(`a window has ${WINDOW_SIZE} samples, not ${window.length}`);
     if (this.#closed) return 0;
     // A machine that is two seconds behind does not catch up by computing what nobody waits for any more.
-    if (this.#pending >= this.#maxPending) return this.#newest;
+    if (this.#pending >= this.#options.maxPending) return this.#newest;
+    // A muted or paused microphone costs nothing, once the model itself has found the voice to be over: a state that
+    // still holds the end of a word would take the next noise for its continuation.
+    if (this.#pending === 0 && this.#newest < SETTLED && loudness(window) < this.#options.quiet) {
+      this.#memory.context.set(window.subarray(WINDOW_SIZE - CONTEXT_SIZE));
+      return 0;
+    }
     this.#pending += 1;
     try {
       this.#newest = await new Promise<number>((resolve, reject) =>
@@ -215,6 +224,12 @@ class SileroStream implements Vad {
   }
 }
 
+function loudness(window: Float32Array): number {
+  let squares = 0;
+  for (const sample of window) squares += sample * sample;
+  return Math.sqrt(squares / window.length);
+}
+
 function emptyMemory(): Memory {
   return { context: new Float32Array(CONTEXT_SIZE), state: new Float32Array(2 * STATE_SIZE) };
 }
@@ -222,6 +237,6 @@ function emptyMemory(): Memory {
 /** The first run allocates for milliseconds; better now than in a call. */
 async function warmUp(engine: VadEngine): Promise<void> {
   const vad = engine.open();
-  await vad.detect(new Float32Array(WINDOW_SIZE));
+  await vad.detect(new Float32Array(WINDOW_SIZE).fill(0.1));
   vad.close();
 }
