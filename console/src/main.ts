@@ -10,6 +10,14 @@ import { TranscriptView } from "./transcript-view.ts";
 import { drawTurn } from "./turn-view.ts";
 import { type Turn, Turns } from "./turns.ts";
 
+type Line = "idle" | "connecting" | "connected" | "reconnecting";
+const lines: Readonly<Record<Line, { says: string; talk: string }>> = {
+  idle: { says: "not connected", talk: "Talk" },
+  connecting: { says: "connecting…", talk: "Cancel" },
+  connected: { says: "connected, speak", talk: "End" },
+  reconnecting: { says: "connection broken, reconnecting…", talk: "End" },
+};
+
 const talk = find<HTMLButtonElement>("talk");
 const mute = find<HTMLButtonElement>("mute");
 const interrupt = find<HTMLButtonElement>("interrupt");
@@ -149,14 +157,6 @@ function drawAll(): void {
   drawPackets(find("packets"), chosen, undefined);
   drawVitals(find("vitals"), undefined);
 }
-
-type Line = "idle" | "connecting" | "connected" | "reconnecting";
-const lines: Readonly<Record<Line, { says: string; talk: string }>> = {
-  idle: { says: "not connected", talk: "Talk" },
-  connecting: { says: "connecting…", talk: "Cancel" },
-  connected: { says: "connected, speak", talk: "End" },
-  reconnecting: { says: "connection broken, reconnecting…", talk: "End" },
-};
 
 function showState(line: Line): void {
   find("line").dataset.state = line;

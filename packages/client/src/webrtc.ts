@@ -68,7 +68,7 @@ export class WebRtcTransport implements Transport {
     const response = await this.#post(this.#peer.localDescription!.sdp);
     const location = response.headers.get("location");
     // Set before anything can fail, so that close() hangs up what the server has opened.
-    if (location) this.#hangupUrl = new URL(`${new URL(location, response.url).href}/hangup`);
+    if (location) this.#hangupUrl = new URL(`${new URL(location, this.#options.callsUrl).href}/hangup`);
     if (this.#closed) this.#hangUp();
     const sdp = await response.text();
     this.#options.signal.throwIfAborted();
