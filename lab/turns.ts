@@ -1,0 +1,70 @@
+/** Finds the turns of a talk with the parrot in a recording of mouth and ear: what was answered when, what was cut when. */
+import { EAR_RATE, type EarRecording } from "./ear.ts";
+import { findIn, voicedSpans } from "./listen.ts";
+
+/** One utterance of the caller and what became of it. Times are milliseconds. */
+export interface HeardTurn {
+  /** Where its voice begins and ends in the recording. */
+  readonly startMs: number;
+  readonly endMs: number;
+  /** From its last voiced sample to the first sample of the answer; `undefined`: the answer was not recognised. */
+  readonly mouthToEarMs: number | undefined;
+  /** From its first voiced sample to the last of the answer that it interrupted; `undefined`: nobody was speaking. */
+  readonly cutMs: number | undefined;
+  /** How much the answer resembles the utterance, 0 to 1. */
+  readonly likeness: number;
+}
+
+const MS = EAR_RATE / 1000;
+/** An answer begins within this of the end of its utterance. */
+const ANSWER_WITHIN_MS = 1700;
+/** An echo that resembles its utterance less is another sound. */
+const LIKENESS = 0.5;
+
+/** Finds `utterances` (at {@link EAR_RATE}), in order, in the mouth's track, and their echoes in the ear's. */
+export function findTurns({ mouth, ear }: EarRecording, utterances: readonly Int16Array[]): HeardTurn[] {
+  const turns: HeardTurn[] = [];
+  let fromMs = 0;
+  for (const utterance of utterances) {
+    const window = mouth.subarray(fromMs * MS, Math.round(fromMs * MS) + utterance.length + 4000 * MS);
+    const { lag, score } = findIn(window, utterance);
+    if (score < 0.5) break;
+    const atMs = fromMs + lag / MS;
+    const voice = voicedBounds(utterance);
+    const startMs = atMs + voice.startMs;
+    const endMs = atMs + voice.endMs;
+    fromMs = atMs + utterance.length / MS;
+    // The needle is what the microphone's track held, not the file: the browser's own processing is in both then.
+    const said = mouth.subarray(Math.round(startMs * MS), Math.round(endMs * MS));
+    const answerFrom = Math.round(endMs * MS);
+    const answer = findIn(ear.subarray(answerFrom, answerFrom + said.length + ANSWER_WITHIN_MS * MS), said);
+    const found = answer.score >= LIKENESS;
+    turns.push({
+      startMs,
+      endMs,
+      mouthToEarMs: found ? answer.lag / MS : undefined,
+      cutMs: findCut(ear, startMs, endMs),
+      likeness: answer.score,
+    });
+  }
+  return turns;
+}
+
+/** Bounds of the voice of an utterance, to 2 ms. */
+function voicedBounds(utterance: Int16Array): { startMs: number; endMs: number } {
+  const spans = voicedSpans(utterance, { sampleRate: EAR_RATE, threshold: 0.01 });
+  return { startMs: spans[0]?.startMs ?? 0, endMs: spans.at(-1)?.endMs ?? utterance.length / MS };
+}
+
+/** How long the agent could be heard after the caller began; `undefined` when it was not speaking just then. */
+function findCut(ear: Int16Array, startMs: number, endMs: number): number | undefined {
+  const untilMs = endMs + 400; // before this the next answer cannot begin
+  const span = voicedSpans(ear.subarray(0, Math.round(untilMs * MS)), {
+    sampleRate: EAR_RATE,
+    threshold: 0.003,
+    joinMs: 120,
+  })
+    .filter((one) => one.endMs > startMs - 60 && one.startMs < startMs)
+    .at(0);
+  return span && Math.max(0, span.endMs - startMs);
+}

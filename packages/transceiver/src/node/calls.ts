@@ -1,0 +1,118 @@
+/** The calls of this process: makes them, finds them by name, ends them. */
+import { randomBytes } from "node:crypto";
+import type { IdPrefix, Link, LinkListener, Milli } from "@sluice/conversation";
+import { createSession, type SessionPatch, updateSession } from "@sluice/realtime";
+import type { Logger } from "pino";
+import { Call, type CallEngines } from "./call.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** Settings of {@link Calls}. */
+export interface CallsOptions {
+  readonly engines: CallEngines;
+  /** Name shown to clients that ask for no model, such as the agent's. */
+  readonly model: string;
+  /** Monotonic clock. */
+  readonly now: () => Milli;
+  /** Calls at once; more are refused. */
+  readonly maxCalls: number;
+  /** The longest call. */
+  readonly maxDurationMs: Milli;
+  readonly log: Logger;
+}
+
+/** How a call is to begin. */
+export interface CallRequest {
+  readonly id: string;
+  readonly pipe: "webrtc" | "websocket";
+  readonly model: string | undefined;
+  /** What the client's secret says of the session, then what the client itself says; the latter wins. */
+  readonly defaults: readonly (SessionPatch | undefined)[];
+}
+
+/** A random id such as `item_4fWl…`; `call` ids stay within the 32 characters that some clients allow. */
+export function createId(prefix: IdPrefix | "rtc" | "sess"): string {
+  return `${prefix}_${randomBytes(15).toString("base64url")}`;
+}
+
+/** The calls under way. */
+export class Calls {
+  readonly #options: CallsOptions;
+  readonly #metrics: () => Metrics;
+  readonly #calls = new Map<string, Call>();
+  readonly #emptied: (() => void)[] = [];
+  #draining = false;
+
+  constructor(options: CallsOptions, metrics: () => Metrics) {
+    this.#options = options;
+    this.#metrics = metrics;
+  }
+
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** Whether one more call may begin. */
+  get hasRoom(): boolean {
+    return !this.#draining && this.#calls.size < this.#options.maxCalls;
+  }
+
+  has(id: string): boolean {
+    return this.#calls.has(id);
+  }
+
+  /** Begins a call on a new pipe. */
+  begin(link: Link, { id, pipe, model, defaults }: CallRequest): LinkListener {
+    const { now, engines, maxDurationMs, log } = this.#options;
+    const patches = defaults.filter((patch) => patch !== undefined);
+    const started = createSession({
+      id: createId("sess"),
+      model: model ?? this.#options.model,
+      expiresAt: Math.floor((Date.now() + maxDurationMs) / 1000),
+      defaults: patches.shift(),
+    });
+    const session = patches.reduce((current, patch) => {
+      const updated = updateSession(current, patch, { voiceLocked: false });
+      return updated.ok ? updated.session : current;
+    }, started);
+    const call = new Call(link, {
+      id,
+      session,
+      engines,
+      now,
+      createId,
+      maxDurationMs,
+      log,
+      onTurn: (report) => this.#metrics().handleTurn(report),
+      onEnded: (reason) => this.#handleEnded(id, reason),
+    });
+    this.#calls.set(id, call);
+    this.#metrics().handleStarted(pipe);
+    log.info({ call: id, pipe, active: this.#calls.size }, "call began");
+    return call;
+  }
+
+  /** Another connection to a call under way, `undefined` when there is none of that name. */
+  observe(id: string, link: Link): LinkListener | undefined {
+    return this.#calls.get(id)?.observe(link);
+  }
+
+  hangup(id: string): boolean {
+    const call = this.#calls.get(id);
+    call?.close("the call was hung up");
+    return call !== undefined;
+  }
+
+  /** Takes no more calls and ends those under way, telling their clients; resolves when all are gone. */
+  async close(reason: string): Promise<void> {
+    this.#draining = true;
+    for (const call of [...this.#calls.values()]) call.close(reason);
+    if (this.#calls.size > 0) await new Promise<void>((resolve) => this.#emptied.push(resolve));
+  }
+
+  #handleEnded(id: string, reason: string): void {
+    this.#calls.delete(id);
+    this.#metrics().handleEnded(reason);
+    this.#options.log.info({ call: id, reason, active: this.#calls.size }, "call ended");
+    if (this.#calls.size === 0) for (const resolve of this.#emptied.splice(0)) resolve();
+  }
+}

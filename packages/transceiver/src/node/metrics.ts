@@ -1,0 +1,87 @@
+/** What a transceiver counts, for Prometheus; names as in the alerts that ship with it. */
+import type { TurnReport } from "@sluice/conversation";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** A source of counters that are kept elsewhere, read when they are asked for: `{ reason: count }`. */
+export type CounterSource = () => Readonly<Record<string, number>>;
+
+const TURN_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8];
+const STAGE_BUCKETS = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1, 2, 5];
+
+/** The counters of one transceiver. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #sessions: Counter<"pipe">;
+  readonly #ended: Counter<"reason">;
+  readonly #turn: Histogram<"clock">;
+  readonly #stage: Histogram<"stage">;
+  readonly #frames: Counter<"origin">;
+
+  constructor(active: () => number) {
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    new Gauge({
+      name: "session_active",
+      help: "Calls under way.",
+      registers,
+      collect() {
+        this.set(active());
+      },
+    });
+    this.#sessions = new Counter({ name: "session_total", help: "Calls begun.", labelNames: ["pipe"], registers });
+    this.#ended = new Counter({ name: "session_ended_total", help: "Calls ended.", labelNames: ["reason"], registers });
+    this.#turn = new Histogram({
+      name: "turn_seconds",
+      help: "From the caller's last voiced sample to the first sample of the answer, by whose clock.",
+      labelNames: ["clock"],
+      buckets: TURN_BUCKETS,
+      registers,
+    });
+    this.#stage = new Histogram({
+      name: "turn_stage_seconds",
+      help: "A turn's stages; they add up to it.",
+      labelNames: ["stage"],
+      buckets: STAGE_BUCKETS,
+      registers,
+    });
+    this.#frames = new Counter({
+      name: "uplink_frames_total",
+      help: "Frames of the caller's utterances by how they came to be.",
+      labelNames: ["origin"],
+      registers,
+    });
+  }
+
+  /** Shows counters that something else keeps, as `name{reason="…"}`. */
+  addSource(name: string, help: string, source: CounterSource): void {
+    new Counter({
+      name,
+      help,
+      labelNames: ["reason"],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [reason, count] of Object.entries(source())) this.inc({ reason }, count);
+      },
+    });
+  }
+
+  handleStarted(pipe: string): void {
+    this.#sessions.inc({ pipe });
+  }
+
+  handleEnded(reason: string): void {
+    this.#ended.inc({ reason });
+  }
+
+  handleTurn({ timeline, frames }: TurnReport): void {
+    this.#turn.observe({ clock: timeline.clock }, timeline.totalMs / 1000);
+    for (const { name, ms } of timeline.stages) this.#stage.observe({ stage: name }, Math.max(0, ms) / 1000);
+    for (const [origin, count] of Object.entries(frames)) this.#frames.inc({ origin }, count);
+  }
+
+  /** The text of `/metrics`. */
+  render(): Promise<string> {
+    return this.registry.metrics();
+  }
+}
