@@ -113,7 +113,7 @@ export class Downlink {
     return this.#queue.droppedSamples / SAMPLES_PER_MS;
   }
 
-  /** Appends speech; the queue keeps `pcm`. */
+  /** Appends speech; the queue keeps `pcm`. The next utterance begins where the one before runs dry. */
   play(now: Milli, utterance: Utterance, pcm: Pcm): void {
     this.#queue.append(utterance, pcm);
     this.#wake(now);

@@ -47,6 +47,7 @@ export class SpeechQueue {
     return this.#queued;
   }
 
+  /** Appends to an utterance that waits, or begins the next. */
   append(utterance: Utterance, pcm: Pcm): void {
     const entry = this.#find(utterance) ?? this.#open(utterance);
     if (entry === undefined || entry.ended || this.#queued + pcm.length > this.#maxSamples) {
@@ -67,13 +68,14 @@ export class SpeechQueue {
   /** Whether a frame of `size` samples, or the last of an utterance, can go out, or an end can be reported. */
   isReady(size: number): boolean {
     const head = this.#utterances[0];
-    return head !== undefined && (head.queued >= size || head.ended);
+    return head !== undefined && (head.queued >= size || this.#isComplete(head));
   }
 
   /** Removes and returns the utterances at the head that are out to their end. */
   takeEnded(): Utterance[] {
     const ended: Utterance[] = [];
-    for (let head = this.#utterances[0]; head?.ended && head.queued === 0; head = this.#utterances[0]) {
+    for (let head = this.#utterances[0]; head !== undefined; head = this.#utterances[0]) {
+      if (head.queued > 0 || !this.#isComplete(head)) break;
       ended.push(head.utterance);
       this.#utterances.shift();
     }
@@ -106,13 +108,18 @@ export class SpeechQueue {
       samples: filled,
       sentSamples: head.sent,
       firstTimestamp: head.firstTimestamp,
-      starved: filled < frame.length && !head.ended,
+      starved: filled < frame.length && !this.#isComplete(head),
     };
   }
 
   clear(): void {
     this.#utterances = [];
     this.#queued = 0;
+  }
+
+  /** Once the next one waits, too: else a forgotten end would silence the line for good. */
+  #isComplete(head: QueuedUtterance): boolean {
+    return head.ended || this.#utterances.length > 1;
   }
 
   #find(utterance: Utterance): QueuedUtterance | undefined {

@@ -40,7 +40,7 @@ export interface UplinkAudio {
 export interface UplinkCounts {
   /** Came themselves and in time. */
   received: number;
-  /** Did not: `repaired + fec + concealed`. */
+  /** Did not, or after RED had brought them: `repaired + fec + concealed`. */
   lost: number;
   /** Lost, but brought by RED or a retransmission. */
   repaired: number;
@@ -158,7 +158,8 @@ export class Uplink {
 
   /** Takes a packet and returns what can be heard of it and because of it. */
   handleRtp(now: Milli, packet: RtpPacket): UplinkAudio {
-    const output = this.handleTimeout(now) as Output;
+    const output: Output = { early: [], ordered: [] };
+    this.#expire(now, output);
     if (!this.#follow(now, packet, output)) return output;
     const sequenceNumber = unwrapSequenceNumber(this.#highest, packet.sequenceNumber);
     const timestamp = unwrapTimestamp(this.#timestamp, packet.timestamp);
@@ -175,7 +176,7 @@ export class Uplink {
   /** Gives up what has been missing for too long. */
   handleTimeout(now: Milli): UplinkAudio {
     const output: Output = { early: [], ordered: [] };
-    while (this.#holeSince !== undefined && now >= this.#holeSince + this.waitMs) this.#giveUp(output);
+    this.#expire(now, output);
     this.#requestRepairs(now);
     return output;
   }
@@ -334,6 +335,10 @@ export class Uplink {
     this.#count(entry.origin);
     if (entry.origin === "repaired") this.#count("lost");
     this.#emit(pcm, entry.origin, output);
+  }
+
+  #expire(now: Milli, output: Output): void {
+    while (this.#holeSince !== undefined && now >= this.#holeSince + this.waitMs) this.#giveUp(output);
   }
 
   #giveUp(output: Output): void {
