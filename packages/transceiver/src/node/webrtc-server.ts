@@ -1,0 +1,345 @@
+/**
+ * All WebRTC sessions of a process on one UDP port: finds the session of a datagram, drives sessions by one timer, and
+ * answers offers. Decides nothing about media or the conversation.
+ */
+import { randomBytes, randomInt } from "node:crypto";
+import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
+import type { Link, LinkListener, Milli } from "@sluice/conversation";
+import { classify, icePassword, type KeyRing, mintUfrag, parseStun, type ServerId } from "@sluice/routing";
+import type { Logger } from "pino";
+import type { OpusCodec } from "../media/opus.ts";
+import { Downlink } from "../webrtc/downlink.ts";
+import type { DtlsFactory } from "../webrtc/dtls.ts";
+import { createDtlsIdentity } from "../webrtc/dtls-certificate.ts";
+import { createDtlsFactory } from "../webrtc/dtls-server.ts";
+import type { Address } from "../webrtc/ice-lite.ts";
+import type { SctpFactory } from "../webrtc/sctp.ts";
+import { formatAnswer, type Offer, parseOffer } from "../webrtc/sdp.ts";
+import { WebRtcSession, type WebRtcSessionStats } from "../webrtc/session.ts";
+import { Uplink } from "../webrtc/uplink.ts";
+import { Pacer } from "./pacer.ts";
+import { weriftSctpFactory } from "./sctp-werift.ts";
+import { type UdpCounts, UdpPort } from "./udp.ts";
+
+/** There is no room for another session now. */
+export class AtCapacity extends Error {
+  override readonly name = "AtCapacity";
+}
+
+/** How to serve WebRTC. */
+export interface WebRtcServerOptions {
+  /** UDP port of all sessions; 0: any. */
+  readonly udpPort: number;
+  /** Numeric address to bind; default 0.0.0.0, and :: where an IPv6 address is advertised. */
+  readonly host?: string | undefined;
+  /** Numeric addresses in answers; default: `host` where it is one address, else loopback and this machine's. */
+  readonly advertise?: readonly string[] | undefined;
+  readonly keyRing: KeyRing;
+  readonly serverId: ServerId;
+  readonly opus: OpusCodec;
+  /** Default 500; each costs about 0.5 MB and 1 % of a core. */
+  readonly maxSessions?: number | undefined;
+  /** Default 2 h; then the token of the session expires. */
+  readonly maxSessionMs?: Milli | undefined;
+  /** Default 15,000. */
+  readonly handshakeTimeoutMs?: Milli | undefined;
+  /** Default 30,000 (RFC 7675). */
+  readonly consentMs?: Milli | undefined;
+  /** Monotonic clock. */
+  readonly now: () => Milli;
+  readonly log: Logger;
+}
+
+/** Datagrams that reached no session, by reason. */
+export interface WebRtcDrops {
+  /** None of the protocols of this port. */
+  unclassified: number;
+  /** QUIC: not served here. */
+  quic: number;
+  /** STUN that is malformed or names no session. */
+  stun: number;
+  /** DTLS from an address of no session. */
+  dtls: number;
+  /** SRTP or SRTCP of no session's address or SSRC. */
+  srtp: number;
+}
+
+/** Numbers of a server. */
+export interface WebRtcServerStats {
+  readonly sessions: number;
+  readonly udp: Readonly<UdpCounts>;
+  readonly drops: Readonly<WebRtcDrops>;
+  /** How late frames and timers left: 99 of 100 less than this. */
+  readonly pacingErrorMsP99: Milli;
+}
+
+/** A running server. */
+export interface WebRtcServer {
+  /** The port that it is. */
+  readonly udpPort: number;
+  /**
+   * Answers an offer; `accept` is given the session's pipe and returns the conversation. Throws `SdpError` for an offer
+   * that cannot be answered, {@link AtCapacity}, and what `accept` throws.
+   */
+  answer(offer: string, accept: (link: Link) => LinkListener): Promise<{ callId: string; answer: string }>;
+  /** Ends a call; whether there was one. */
+  hangup(callId: string, reason: string): boolean;
+  has(callId: string): boolean;
+  stats(): WebRtcServerStats;
+  /** Numbers of one call. */
+  callStats(callId: string): WebRtcSessionStats | undefined;
+  /** Ends all calls and frees the port. */
+  close(): Promise<void>;
+}
+
+/** Opens the port and serves. Throws `UdpPortInUse`. */
+export async function serveWebRtc(options: WebRtcServerOptions): Promise<WebRtcServer> {
+  const advertise = options.advertise ?? localAddresses(options.host);
+  for (const address of advertise) if (!isIP(address)) throw new RangeError(`not a numeric address: ${address}`);
+  const server = new Server(options, advertise);
+  const wantsIpv6 = options.host === undefined && advertise.some((address) => isIP(address) === 6);
+  const hosts = options.host === undefined ? ["0.0.0.0", ...(wantsIpv6 ? ["::"] : [])] : [options.host];
+  server.udp = await UdpPort.open({
+    port: options.udpPort,
+    hosts,
+    onPacket: (packet, from) => server.handlePacket(packet, from),
+  });
+  return server;
+}
+
+/** Addresses that one session is known at, the newest last. */
+const MAX_ADDRESSES = 8;
+const MAX_SSRCS = 8;
+const DEFAULT_MAX_SESSIONS = 500;
+const DEFAULT_MAX_SESSION_MS = 2 * 3_600_000;
+
+interface Entry {
+  readonly session: WebRtcSession;
+  readonly ufrag: string;
+  readonly addresses: string[];
+  readonly ssrcs: number[];
+}
+
+class Server implements WebRtcServer {
+  readonly #options: WebRtcServerOptions;
+  readonly #advertise: readonly string[];
+  readonly #dtls: DtlsFactory;
+  readonly #sctp: SctpFactory = weriftSctpFactory;
+  readonly #pacer: Pacer;
+  readonly #wallOffsetMs: Milli;
+  readonly #calls = new Map<string, Entry>();
+  readonly #byUfrag = new Map<string, Entry>();
+  readonly #byAddress = new Map<string, Entry>();
+  readonly #bySsrc = new Map<number, Entry>();
+  readonly #drops: WebRtcDrops = { unclassified: 0, quic: 0, stun: 0, dtls: 0, srtp: 0 };
+  #opening = 0;
+  #closed = false;
+  udp!: UdpPort;
+
+  constructor(options: WebRtcServerOptions, advertise: readonly string[]) {
+    this.#options = options;
+    this.#advertise = advertise;
+    this.#dtls = createDtlsFactory(createDtlsIdentity(Date.now()), randomBytes);
+    this.#pacer = new Pacer(options.now, (error) => options.log.error({ err: error }, "a session's timer threw"));
+    this.#wallOffsetMs = Date.now() - options.now();
+  }
+
+  get udpPort(): number {
+    return this.udp.port;
+  }
+
+  async answer(text: string, accept: (link: Link) => LinkListener): Promise<{ callId: string; answer: string }> {
+    const offer = parseOffer(text);
+    if (this.#closed || this.#calls.size + this.#opening >= (this.#options.maxSessions ?? DEFAULT_MAX_SESSIONS)) {
+      throw new AtCapacity(this.#closed ? "the server is shutting down" : "all sessions are taken");
+    }
+    this.#opening += 1;
+    try {
+      return await this.#open(offer, accept);
+    } finally {
+      this.#opening -= 1;
+    }
+  }
+
+  hangup(callId: string, reason: string): boolean {
+    const entry = this.#calls.get(callId);
+    entry?.session.close(reason);
+    return entry !== undefined;
+  }
+
+  has(callId: string): boolean {
+    return this.#calls.has(callId);
+  }
+
+  stats(): WebRtcServerStats {
+    return {
+      sessions: this.#calls.size,
+      udp: this.udp.counts,
+      drops: this.#drops,
+      pacingErrorMsP99: this.#pacer.errorQuantile(0.99),
+    };
+  }
+
+  callStats(callId: string): WebRtcSessionStats | undefined {
+    return this.#calls.get(callId)?.session.stats();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { session } of [...this.#calls.values()]) session.close("the server is shutting down");
+    this.#pacer.close();
+    await this.udp.close();
+  }
+
+  handlePacket(packet: Buffer, from: Address): void {
+    const kind = classify(packet);
+    if (kind === undefined) this.#drops.unclassified += 1;
+    else if (kind === "quic") this.#drops.quic += 1;
+    else if (kind === "stun") this.#handleStun(packet, from);
+    else this.#handleMedia(kind, packet, from);
+  }
+
+  #handleStun(packet: Buffer, from: Address): void {
+    const message = parseStun(packet);
+    const entry =
+      message?.class === "request" && message.serverUfrag !== undefined
+        ? this.#byUfrag.get(message.serverUfrag)
+        : this.#byAddress.get(keyOf(from));
+    if (!message || !entry) {
+      this.#drops.stun += 1;
+      return;
+    }
+    if (entry.session.handleStun(this.#options.now(), message, from)) this.#learnAddress(entry, from);
+    this.#pacer.schedule(entry.session);
+  }
+
+  #handleMedia(kind: "dtls" | "srtp" | "srtcp", packet: Buffer, from: Address): void {
+    const known = this.#byAddress.get(keyOf(from));
+    const ssrc = kind === "srtp" ? packet.readUInt32BE(8) : kind === "srtcp" ? packet.readUInt32BE(4) : undefined;
+    // From an unknown address its SSRC says whose it may be; its tag says whether it is. The path does not follow it.
+    const entry = known ?? (ssrc === undefined ? undefined : this.#bySsrc.get(ssrc));
+    if (!entry) {
+      this.#drops[kind === "dtls" ? "dtls" : "srtp"] += 1;
+      return;
+    }
+    const isAuthentic = entry.session.handlePacket(this.#options.now(), kind, packet, from);
+    if (isAuthentic && known && ssrc !== undefined) this.#learnSsrc(entry, ssrc);
+    this.#pacer.schedule(entry.session);
+  }
+
+  async #open(offer: Offer, accept: (link: Link) => LinkListener): Promise<{ callId: string; answer: string }> {
+    const { opus, keyRing, serverId, now, log } = this.#options;
+    const red = offer.audio?.redPayloadType;
+    // In-band FEC costs CPU and delay: only for those whom RED does not repair.
+    const [decoder, earlyDecoder, encoder] = await Promise.all([
+      opus.createDecoder(),
+      opus.createDecoder(),
+      opus.createEncoder({ mode: red === undefined ? "voip" : "lowDelay" }),
+    ]);
+    const callId = `rtc_${randomBytes(16).toString("base64url")}`;
+    const expiresAt = Math.floor((Date.now() + (this.#options.maxSessionMs ?? DEFAULT_MAX_SESSION_MS)) / 1000);
+    const iceUfrag = mintUfrag(keyRing, { serverId, expiresAt, random: randomBytes });
+    const ssrc = randomInt(1, 2 ** 32);
+    const cname = randomBytes(12).toString("base64url");
+    const payloadTypes = { opus: offer.audio?.opusPayloadType ?? 111, red };
+    const session: WebRtcSession = new WebRtcSession({
+      callId,
+      offer,
+      iceUfrag,
+      icePassword: icePassword(keyRing, iceUfrag),
+      dtls: this.#dtls,
+      sctp: this.#sctp,
+      uplink: new Uplink({ decoder, earlyDecoder, payloadTypes, nack: true }),
+      downlink: new Downlink({
+        encoder,
+        ssrc,
+        payloadTypes,
+        firstSequenceNumber: randomInt(2 ** 15), // the lower half, so that no early loss meets a wrap (RFC 3711 section 3.3.1)
+        firstTimestamp: randomInt(2 ** 32),
+      }),
+      ssrc,
+      cname,
+      now,
+      wallOffsetMs: this.#wallOffsetMs,
+      random: randomBytes,
+      ...(this.#options.handshakeTimeoutMs === undefined
+        ? {}
+        : { handshakeTimeoutMs: this.#options.handshakeTimeoutMs }),
+      ...(this.#options.consentMs === undefined ? {} : { consentMs: this.#options.consentMs }),
+      send: (packet, to) => this.udp.send(packet, to),
+      onInput: () => this.#pacer.schedule(session),
+      onEnded: (reason) => {
+        log.info({ callId, reason, ...session.stats() }, "webrtc session ended");
+        this.#forget(callId);
+        // The session may be in the middle of a frame: its codecs live until it is done.
+        queueMicrotask(() => {
+          for (const codec of [decoder, earlyDecoder, encoder]) codec.free();
+        });
+      },
+      onListenerError: (error) => log.error({ callId, err: error }, "the conversation threw"),
+    });
+    const entry: Entry = { session, ufrag: iceUfrag, addresses: [], ssrcs: [] };
+    this.#calls.set(callId, entry);
+    this.#byUfrag.set(iceUfrag, entry);
+    if (offer.audio?.ssrc !== undefined) this.#learnSsrc(entry, offer.audio.ssrc);
+    try {
+      session.attach(accept(session));
+    } catch (error) {
+      session.close("the call was not accepted");
+      throw error;
+    }
+    this.#pacer.schedule(session);
+    const answer = formatAnswer(offer, {
+      iceUfrag,
+      icePassword: icePassword(keyRing, iceUfrag),
+      fingerprint: this.#dtls.fingerprint,
+      candidates: this.#advertise.map((address) => ({ address, port: this.udp.port })),
+      ssrc,
+      cname,
+      sessionId: randomInt(2 ** 47).toString(),
+    });
+    return { callId, answer };
+  }
+
+  /** Takes `from` for this session's, unless it is where another session's living peer is. */
+  #learnAddress(entry: Entry, from: Address): void {
+    const key = keyOf(from);
+    const owner = this.#byAddress.get(key);
+    if (owner === entry || owner?.session.isAliveAt(this.#options.now(), from)) return;
+    if (owner) owner.addresses.splice(owner.addresses.indexOf(key), 1);
+    this.#byAddress.set(key, entry);
+    entry.addresses.push(key);
+    if (entry.addresses.length > MAX_ADDRESSES) this.#byAddress.delete(entry.addresses.shift()!);
+  }
+
+  #learnSsrc(entry: Entry, ssrc: number): void {
+    if (this.#bySsrc.has(ssrc) || entry.ssrcs.length >= MAX_SSRCS) return;
+    this.#bySsrc.set(ssrc, entry);
+    entry.ssrcs.push(ssrc);
+  }
+
+  #forget(callId: string): void {
+    const entry = this.#calls.get(callId);
+    if (!entry) return;
+    this.#calls.delete(callId);
+    this.#byUfrag.delete(entry.ufrag);
+    for (const key of entry.addresses) this.#byAddress.delete(key);
+    for (const ssrc of entry.ssrcs) this.#bySsrc.delete(ssrc);
+    this.#pacer.remove(entry.session);
+  }
+}
+
+function keyOf({ address, port }: Address): string {
+  return `${address}:${port}`;
+}
+
+/** Loopback, and the first address of each family that others may reach. */
+function localAddresses(host: string | undefined): string[] {
+  if (host !== undefined && host !== "0.0.0.0" && host !== "::") return [host];
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const reachable = all.filter(({ internal, address }) => !internal && !address.startsWith("fe80:"));
+  const ipv4 = reachable.find(({ family }) => family === "IPv4")?.address;
+  const ipv6 = host === undefined ? reachable.find(({ family }) => family === "IPv6")?.address : undefined;
+  return ["127.0.0.1", ipv4, ipv6].filter((address) => address !== undefined);
+}

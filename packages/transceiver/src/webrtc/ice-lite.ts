@@ -1,0 +1,258 @@
+/**
+ * The ICE-lite agent of one session (RFC 8445): it answers authenticated checks, and nothing else, and knows where
+ * the peer is. Consent by RFC 7675. Unlike a plain lite agent it asks back (one Binding request) before established
+ * media follows the peer to a new address, so that a client cannot point its downlink at somebody else (RFC 8445
+ * section 19.5.1, "voice hammer").
+ */
+import type { Milli } from "@sluice/conversation";
+import {
+  BINDING_METHOD,
+  formatBindingError,
+  formatBindingRequest,
+  formatBindingSuccess,
+  hasValidFingerprint,
+  hasValidIntegrity,
+  type StunMessage,
+} from "@sluice/routing";
+
+/** A numeric IP address and a UDP port. */
+export interface Address {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A datagram and where it goes. */
+export interface Transmit {
+  readonly packet: Uint8Array;
+  readonly to: Address;
+}
+
+/** Whether both are the same place. */
+export function isSameAddress(a: Address | undefined, b: Address | undefined): boolean {
+  return a !== undefined && b !== undefined && a.port === b.port && a.address === b.address;
+}
+
+/** What an {@link IceLite} needs. */
+export interface IceLiteOptions {
+  readonly ufrag: string;
+  readonly password: string;
+  /** From the offer; used for asking back. */
+  readonly peerUfrag: string;
+  readonly peerPassword: string;
+  /** 12 unpredictable bytes per call. */
+  readonly randomTransactionId: () => Uint8Array;
+  /** Without an authenticated check for so long, consent has expired. Default 30,000 (RFC 7675 section 5.1). */
+  readonly consentMs?: Milli;
+}
+
+/** What came in that was not answered, or was answered with an error. */
+export interface IceCounts {
+  accepted: number;
+  badFingerprint: number;
+  badIntegrity: number;
+  badUsername: number;
+  notRequest: number;
+  roleConflict: number;
+  pathChanges: number;
+  refusedPaths: number;
+}
+
+/** Checks that the peer's own address change may go unanswered before it is not believed any more. */
+const MAX_UNPROVEN_MOVES = 3;
+/** How long media may go to an address that could not be asked. */
+const PROBATION_MS = 8_000;
+/** A check without USE-CANDIDATE moves the path only after the path was silent for longer than Chromium's interval. */
+const SILENT_PATH_MS = 3_000;
+/** Two of the slowest checks (RFC 7675 section 5.1: 5 s, plus a fifth) may be missed. */
+const ALIVE_PATH_MS = 12_000;
+const MAX_PROBES = 4;
+const PROBE_INTERVAL_MS = 200;
+const MAX_PROBES_PER_ADDRESS = 2;
+
+/** Follows one peer. Drive: one input, drain `nextTransmit`, re-arm `pollTimeout`. */
+export class IceLite {
+  readonly counts: IceCounts = {
+    accepted: 0,
+    badFingerprint: 0,
+    badIntegrity: 0,
+    badUsername: 0,
+    notRequest: 0,
+    roleConflict: 0,
+    pathChanges: 0,
+    refusedPaths: 0,
+  };
+  readonly #options: IceLiteOptions;
+  readonly #consentMs: Milli;
+  readonly #transmits: Transmit[] = [];
+  #path: Address | undefined;
+  #pathHeardAt: Milli = 0;
+  #nominated = false;
+  #established = false;
+  #consentUntil: Milli;
+  #expired = false;
+  #probes: Probe[] = [];
+  #probation: { readonly until: Milli; readonly fallback: Address } | undefined;
+  #unprovenMoves = 0;
+
+  constructor(now: Milli, options: IceLiteOptions) {
+    this.#options = options;
+    this.#consentMs = options.consentMs ?? 30_000;
+    this.#consentUntil = now + this.#consentMs;
+  }
+
+  /** Where the peer is; `undefined` before its first authenticated check. */
+  get path(): Address | undefined {
+    return this.#path;
+  }
+
+  /** Whether the peer is at `address` and checked from there lately. */
+  isAliveAt(now: Milli, address: Address): boolean {
+    return isSameAddress(address, this.#path) && now - this.#pathHeardAt < ALIVE_PATH_MS;
+  }
+
+  /** Whether consent ran out: the peer is gone. */
+  get expired(): boolean {
+    return this.#expired;
+  }
+
+  /** Whether media goes to an address that has not shown yet that it receives us. */
+  get onProbation(): boolean {
+    return this.#probation !== undefined;
+  }
+
+  /** Takes a STUN message that came from `from`; whether it was a check that carries the right credentials. */
+  handleStun(now: Milli, message: StunMessage, from: Address): boolean {
+    this.handleTimeout(now);
+    const { ufrag, password } = this.#options;
+    if (message.method !== BINDING_METHOD) return this.#refuse("notRequest");
+    if (message.class === "success") return this.#handleProbeAnswer(now, message, from);
+    if (message.class !== "request") return this.#refuse("notRequest");
+    if (message.serverUfrag !== ufrag || message.clientUfrag === undefined) return this.#refuse("badUsername");
+    if (!hasValidFingerprint(message)) return this.#refuse("badFingerprint");
+    if (!hasValidIntegrity(message, password)) return this.#refuse("badIntegrity");
+    const { transactionId, unknownRequired } = message;
+    if (unknownRequired.length > 0) {
+      const packet = formatBindingError({ transactionId, code: 420, reason: "Unknown", password, unknownRequired });
+      this.#transmits.push({ packet, to: from });
+      return false;
+    }
+    if (message.controlled !== undefined) {
+      // Our tie-breaker is 0: a lite agent stays controlled (RFC 8445 sections 6.1.1 and 7.3.1.1).
+      this.counts.roleConflict += 1;
+      const packet = formatBindingError({ transactionId, code: 487, reason: "Role Conflict", password });
+      this.#transmits.push({ packet, to: from });
+      return false;
+    }
+    this.counts.accepted += 1;
+    this.#consentUntil = now + this.#consentMs;
+    this.#transmits.push({ packet: formatBindingSuccess({ transactionId, ...from, password }), to: from });
+    this.#followCheck(now, message, from);
+    return true;
+  }
+
+  /** The handshake is over: from here on a new address must answer before media follows. */
+  handleEstablished(): void {
+    this.#established = true;
+  }
+
+  /** The peer was asked, at the current path, for something that only a receiver there can know: the time runs. */
+  handleProofAsked(now: Milli): void {
+    if (this.#probation?.until === Infinity) {
+      this.#probation = { until: now + PROBATION_MS, fallback: this.#probation.fallback };
+    }
+  }
+
+  /** Something that only a receiver at the current path can know came back: probation is over. */
+  handleProof(): void {
+    this.#probation = undefined;
+    this.#unprovenMoves = 0;
+  }
+
+  /** Time passes. */
+  handleTimeout(now: Milli): void {
+    if (now >= this.#consentUntil) this.#expired = true;
+    if (this.#probation && now >= this.#probation.until) {
+      this.counts.refusedPaths += 1;
+      this.#path = this.#probation.fallback;
+      this.#probation = undefined;
+    }
+  }
+
+  /** When `handleTimeout` is due. */
+  pollTimeout(): Milli | undefined {
+    if (this.#expired) return undefined;
+    return Math.min(this.#consentUntil, this.#probation?.until ?? Infinity);
+  }
+
+  /** The next datagram to send. */
+  nextTransmit(): Transmit | undefined {
+    return this.#transmits.shift();
+  }
+
+  #refuse(reason: keyof IceCounts): boolean {
+    this.counts[reason] += 1;
+    return false;
+  }
+
+  #followCheck(now: Milli, message: StunMessage, from: Address): void {
+    if (isSameAddress(from, this.#path)) {
+      this.#pathHeardAt = now;
+      this.#nominated ||= message.useCandidate;
+      return;
+    }
+    const isSilent = now - this.#pathHeardAt > SILENT_PATH_MS;
+    if (this.#nominated && !message.useCandidate && !isSilent) return;
+    if (!this.#established || !this.#path) this.#move(now, from, message.useCandidate);
+    else if (message.clientUfrag === this.#options.peerUfrag) this.#probe(now, from, message.useCandidate);
+    else if (this.#unprovenMoves < MAX_UNPROVEN_MOVES) {
+      // An ICE restart with the cached answer: its password is unknown, so it cannot be asked; RTCP must prove it.
+      this.#unprovenMoves += 1;
+      this.#probation = { until: Infinity, fallback: this.#probation?.fallback ?? this.#path };
+      this.#move(now, from, message.useCandidate);
+    } else this.counts.refusedPaths += 1;
+  }
+
+  #move(now: Milli, to: Address, nominated: boolean): void {
+    if (this.#path) this.counts.pathChanges += 1;
+    this.#path = { address: to.address, port: to.port };
+    this.#pathHeardAt = now;
+    this.#nominated ||= nominated;
+  }
+
+  #probe(now: Milli, to: Address, nominated: boolean): void {
+    const known = this.#probes.find((probe) => isSameAddress(probe.to, to));
+    if (known && (known.count >= MAX_PROBES_PER_ADDRESS || now - known.sentAt < PROBE_INTERVAL_MS)) return;
+    const transactionId = this.#options.randomTransactionId();
+    this.#probes = this.#probes.filter((probe) => probe !== known).slice(-MAX_PROBES + 1);
+    this.#probes.push({ to, transactionId, sentAt: now, count: (known?.count ?? 0) + 1, nominated });
+    const packet = formatBindingRequest({
+      transactionId,
+      username: `${this.#options.peerUfrag}:${this.#options.ufrag}`,
+      password: this.#options.peerPassword,
+      role: "controlled",
+      tieBreaker: 0n,
+    });
+    this.#transmits.push({ packet, to });
+  }
+
+  #handleProbeAnswer(now: Milli, message: StunMessage, from: Address): boolean {
+    const probe = this.#probes.find(
+      ({ transactionId, to }) => isSameAddress(to, from) && Buffer.compare(transactionId, message.transactionId) === 0,
+    );
+    if (!probe) return this.#refuse("notRequest");
+    if (!hasValidFingerprint(message)) return this.#refuse("badFingerprint");
+    if (!hasValidIntegrity(message, this.#options.peerPassword)) return this.#refuse("badIntegrity");
+    this.#probes = [];
+    this.handleProof();
+    this.#move(now, from, probe.nominated);
+    return true;
+  }
+}
+
+interface Probe {
+  readonly to: Address;
+  readonly transactionId: Uint8Array;
+  readonly sentAt: Milli;
+  readonly count: number;
+  readonly nominated: boolean;
+}

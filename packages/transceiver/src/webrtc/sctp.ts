@@ -1,0 +1,29 @@
+/** What a session needs of SCTP over DTLS and of data channels (RFC 8261, RFC 8831, RFC 8832), whoever implements it. */
+
+/** Where an {@link Sctp} puts what it makes; nothing follows `onClosed`. */
+export interface SctpSink {
+  /** One SCTP packet for DTLS. */
+  onPacket(packet: Uint8Array): void;
+  /** The events channel is open: what is sent from now on leaves, what was sent before has just left. */
+  onOpen(): void;
+  /** A text message on the events channel. */
+  onText(text: string): void;
+  /** The association or the events channel is over. */
+  onClosed(reason: string): void;
+}
+
+/** The server's end of one SCTP association that carries one events channel. */
+export interface Sctp {
+  /** Takes one SCTP packet out of DTLS. */
+  handlePacket(packet: Uint8Array): void;
+  /** Sends a text message in order; kept until the channel opens. `false`: 4 MiB are waiting already, and it is lost. */
+  sendText(text: string): boolean;
+  /** Ends the association; `onClosed` is not called. */
+  close(): void;
+}
+
+/** Opens associations. */
+export interface SctpFactory {
+  /** `peerMaxMessageSize`: bytes of one message that the peer takes. */
+  open(options: { readonly peerPort: number; readonly peerMaxMessageSize: number }, sink: SctpSink): Sctp;
+}
