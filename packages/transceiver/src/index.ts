@@ -1,1 +1,13 @@
-export {};
+/** Terminates media and runs conversations. */
+export { loadOpus, type OpusCodec } from "./media/opus.ts";
+export { UdpPortInUse } from "./node/udp.ts";
+export {
+  AtCapacity,
+  serveWebRtc,
+  type WebRtcDrops,
+  type WebRtcServer,
+  type WebRtcServerOptions,
+  type WebRtcServerStats,
+} from "./node/webrtc-server.ts";
+export { SdpError } from "./webrtc/sdp.ts";
+export type { WebRtcSessionStats } from "./webrtc/session.ts";
