@@ -18,9 +18,7 @@ export class Router<Events extends object> {
       try {
         (listener as (value: Events[Type]) => void)(value);
       } catch (cause) {
-        queueMicrotask(() => {
-          throw cause;
-        });
+        reportError(cause);
       }
     }
   }

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { StatsReader } from "./stats.ts";
+
+const inbound = (timestamp: number, bytesReceived: number, jitterBufferDelay: number, emitted: number) => ({
+  type: "inbound-rtp",
+  timestamp,
+  bytesReceived,
+  jitterBufferDelay,
+  jitterBufferEmittedCount: emitted,
+  packetsReceived: 100,
+  packetsLost: 3,
+  jitter: 0.004,
+  concealedSamples: 5_760,
+  silentConcealedSamples: 4_800,
+});
+
+test("rates and delays are of the time since the digest before", () => {
+  const reader = new StatsReader();
+  const first = reader.digest([inbound(1_000, 10_000, 10, 1_000)], 12);
+  assert.equal(first.received.kbitPerSecond, undefined);
+  const second = reader.digest([inbound(2_000, 14_000, 11.92, 49_000)], 12);
+  assert.equal(second.received.kbitPerSecond, 32);
+  assert.ok(Math.abs(second.jitterBufferMs! - 0.04) < 1e-9);
+  assert.equal(second.outputLatencyMs, 12);
+});
+
+test("silence between utterances is not counted as concealed speech", () => {
+  assert.equal(new StatsReader().digest([inbound(0, 0, 0, 0)], 0).received.concealedMs, 20);
+});
+
+test("the nominated pair tells the round trip", () => {
+  const digest = new StatsReader().digest(
+    [
+      { type: "candidate-pair", nominated: true, currentRoundTripTime: 0.025 },
+      { type: "candidate-pair", nominated: false, currentRoundTripTime: 0.5 },
+    ],
+    undefined,
+  );
+  assert.equal(digest.roundTripMs, 25);
+});
+
+test("a browser that tells nothing gives an empty digest", () => {
+  const digest = new StatsReader().digest([], undefined);
+  assert.equal(digest.roundTripMs, undefined);
+  assert.deepEqual(digest.sent, { packets: 0, lost: 0, concealedMs: 0, kbitPerSecond: undefined });
+});
