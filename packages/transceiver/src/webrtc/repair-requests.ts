@@ -16,6 +16,8 @@ const MAX_TRIES = 4;
 /** Packets may overtake each other by this much before a request is made. */
 const REORDER_ALLOWANCE_MS: Milli = 10;
 const MIN_RETRY_MS: Milli = 25;
+/** Requests in vain, none ever answered, after which the peer is taken not to answer any. */
+const UNANSWERED_LIMIT = 8;
 /** Until the round trip is known. */
 const ASSUMED_ROUND_TRIP_MS: Milli = 100;
 
@@ -24,14 +26,17 @@ export class RepairRequests {
   readonly #enabled: boolean;
   readonly #missing = new Map<number, Request>();
   #roundTripMs: Milli | undefined;
+  #answered = 0;
+  #unanswered = 0;
 
   constructor(enabled: boolean) {
     this.#enabled = enabled;
   }
 
-  /** How long an answer to the first request may take; 0 when requests are not negotiated. */
+  /** How long an answer to the first request may take; 0 when none is to be expected. */
   get answerMs(): Milli {
-    return this.#enabled ? REORDER_ALLOWANCE_MS + 1.5 * this.#roundTrip : 0;
+    if (!this.#enabled || (this.#answered === 0 && this.#unanswered >= UNANSWERED_LIMIT)) return 0;
+    return REORDER_ALLOWANCE_MS + 1.5 * this.#roundTrip;
   }
 
   get #roundTrip(): Milli {
@@ -49,14 +54,23 @@ export class RepairRequests {
     this.#missing.set(sequenceNumber, { since: now, tries: 0, lastAt: undefined, nextAt });
   }
 
-  /** `sequenceNumber` came or was given up: how it came, and how long it was missed. `undefined` when it was not. */
+  /** `sequenceNumber` came: how, and how long it was missed; `undefined` when it was not. */
   settle(now: Milli, sequenceNumber: number): { readonly arrival: Arrival; readonly missedMs: Milli } | undefined {
     const request = this.#missing.get(sequenceNumber);
     if (request === undefined) return undefined;
     this.#missing.delete(sequenceNumber);
     // An answer takes a round trip: what comes sooner was only late.
     const answered = request.lastAt !== undefined && (request.tries > 1 || now - request.lastAt >= this.#roundTrip / 2);
+    if (answered) this.#answered += 1;
     return { arrival: answered ? "retransmitted" : "reordered", missedMs: now - request.since };
+  }
+
+  /** `sequenceNumber` is not waited for any longer. */
+  giveUp(sequenceNumber: number): void {
+    const request = this.#missing.get(sequenceNumber);
+    if (request === undefined) return;
+    this.#missing.delete(sequenceNumber);
+    if (request.tries > 0) this.#unanswered += 1;
   }
 
   pollTimeout(): Milli | undefined {

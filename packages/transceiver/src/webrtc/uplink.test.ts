@@ -117,6 +117,15 @@ test("requests end with the hole", () => {
   assert.equal(run.uplink.pollTimeout(), undefined);
 });
 
+test("a peer that never answers requests is not waited for", () => {
+  const run = createRun({ nack: true, maxWaitMs: 300 });
+  run.uplink.handleRoundTrip(100);
+  assert.equal(run.uplink.waitMs, 160);
+  for (let index = 0; index < 50; index += 2) run.receive(index * 20, packet(index));
+  run.advance(2000);
+  assert.equal(run.uplink.waitMs, 20);
+});
+
 test("a timestamp gap between consecutive packets is silence, not loss", () => {
   const run = createRun();
   run.receive(0, packet(0));
@@ -310,7 +319,7 @@ function impairedRun({ seed, loss, red, nack, clockSkew }: Impairment): Run {
     if (certain || random() >= loss) inFlight.push({ at: now + travel(), index });
     if (random() < 0.02) inFlight.push({ at: now + travel(), index });
   };
-  frames.forEach((_, index) => send(index * 20 * clockSkew, index));
+  for (let index = 0; index < frames.length; index++) send(index * 20 * clockSkew, index);
   // The stream's first packet to arrive sets where it begins.
   for (const flight of inFlight) if (flight.index === 0) flight.at = 0;
   const answers: { at: number; index: number }[] = [];

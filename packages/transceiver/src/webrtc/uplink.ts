@@ -355,7 +355,7 @@ export class Uplink {
     if (following === undefined) return;
     const missing = following.sequenceNumber - this.#next!;
     for (let sequenceNumber = this.#next!; sequenceNumber < following.sequenceNumber; sequenceNumber++) {
-      this.#requests.settle(following.arrivedAt, sequenceNumber);
+      this.#requests.giveUp(sequenceNumber);
       this.#rememberGivenUp(sequenceNumber, following.arrivedAt);
     }
     this.#next = following.sequenceNumber;
