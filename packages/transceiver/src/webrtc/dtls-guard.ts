@@ -1,5 +1,5 @@
 /**
- * What stands in front of DTLS: only well-formed records of the validated path get through, at a bounded rate before
+ * What stands in front of DTLS: only well-formed records from addresses that passed an ICE check get through, at a bounded rate before
  * the peer is known, and nothing in plaintext after (RFC 6347 section 4.1.2.7: invalid records are dropped silently).
  */
 import type { Milli } from "@sluice/conversation";
@@ -7,7 +7,7 @@ import { CONTENT_TYPE, type DtlsRecord, decodeRecords } from "./dtls-record.ts";
 
 /** Datagrams and records that did not get through, by reason. */
 export interface DtlsGuardCounts {
-  /** Not from the validated path. */
+  /** From an address without an authenticated ICE check. */
   foreign: number;
   /** Not DTLS 1.2 records from end to end. */
   malformed: number;
@@ -40,8 +40,8 @@ export class DtlsGuard {
   }
 
   /** The records of `datagram` that may pass; none where it must be dropped. */
-  admit(now: Milli, datagram: Uint8Array, isFromPath: boolean): readonly DtlsRecord[] {
-    if (!isFromPath) return this.#drop("foreign");
+  admit(now: Milli, datagram: Uint8Array, isValidated: boolean): readonly DtlsRecord[] {
+    if (!isValidated) return this.#drop("foreign");
     if (!this.#established) {
       this.#tokens = Math.min(BURST, this.#tokens + ((now - this.#refilledAt) / 1000) * PER_SECOND);
       this.#refilledAt = now;

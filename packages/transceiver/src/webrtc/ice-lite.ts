@@ -65,6 +65,7 @@ const PROBATION_MS = 8_000;
 const SILENT_PATH_MS = 3_000;
 /** Two of the slowest checks (RFC 7675 section 5.1: 5 s, plus a fifth) may be missed. */
 const ALIVE_PATH_MS = 12_000;
+const MAX_VALIDATED = 8;
 const MAX_PROBES = 4;
 const PROBE_INTERVAL_MS = 200;
 const MAX_PROBES_PER_ADDRESS = 2;
@@ -86,6 +87,7 @@ export class IceLite {
   readonly #transmits: Transmit[] = [];
   #path: Address | undefined;
   #pathHeardAt: Milli = 0;
+  #validated: Address[] = []; // the newest last
   #nominated = false;
   #established = false;
   #consentUntil: Milli;
@@ -108,6 +110,11 @@ export class IceLite {
   /** Whether the peer is at `address` and checked from there lately. */
   isAliveAt(now: Milli, address: Address): boolean {
     return isSameAddress(address, this.#path) && now - this.#pathHeardAt < ALIVE_PATH_MS;
+  }
+
+  /** Whether an authenticated check came from `address`, of late. */
+  isValidated(address: Address): boolean {
+    return this.#validated.some((each) => isSameAddress(each, address));
   }
 
   /** Whether consent ran out: the peer is gone. */
@@ -146,6 +153,9 @@ export class IceLite {
     this.counts.accepted += 1;
     this.#consentUntil = now + this.#consentMs;
     this.#transmits.push({ packet: formatBindingSuccess({ transactionId, ...from, password }), to: from });
+    if (!this.isValidated(from)) {
+      this.#validated = [...this.#validated, { address: from.address, port: from.port }].slice(-MAX_VALIDATED);
+    }
     this.#followCheck(now, message, from);
     return true;
   }

@@ -8,7 +8,7 @@ import type { StunMessage } from "@sluice/routing";
 import type { Downlink, DownlinkFrame } from "./downlink.ts";
 import type { Dtls, DtlsFactory, SrtpKeys } from "./dtls.ts";
 import { DtlsGuard, type DtlsGuardCounts } from "./dtls-guard.ts";
-import { type Address, type IceCounts, IceLite, isSameAddress } from "./ice-lite.ts";
+import { type Address, type IceCounts, IceLite } from "./ice-lite.ts";
 import { decodeRtcp, encodeNack, encodeReceiverReport, encodeSenderReport, type RtcpPacket } from "./rtcp.ts";
 import { decodeRtp } from "./rtp.ts";
 import type { Sctp, SctpFactory } from "./sctp.ts";
@@ -146,7 +146,7 @@ export class WebRtcSession implements Link {
     if (this.#ended) return false;
     if (kind === "srtp") return this.#handleSrtp(now, packet);
     if (kind === "srtcp") return this.#handleSrtcp(now, packet);
-    for (const record of this.#guard.admit(now, packet, isSameAddress(from, this.#ice.path)))
+    for (const record of this.#guard.admit(now, packet, this.#ice.isValidated(from)))
       this.#dtls.handleRecord(now, record);
     return false;
   }
