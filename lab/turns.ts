@@ -20,6 +20,10 @@ const MS = EAR_RATE / 1000;
 const ANSWER_WITHIN_MS = 1700;
 /** An echo that resembles its utterance less is another sound. */
 const LIKENESS = 0.5;
+/** The beginning of an answer by which its place is found. */
+const ONSET_MS = 200;
+/** Length of the pieces that are compared. */
+const PIECE_MS = 120;
 
 /** Finds `utterances` (at {@link EAR_RATE}), in order, in the mouth's track, and their echoes in the ear's. */
 export function findTurns({ mouth, ear }: EarRecording, utterances: readonly Int16Array[]): HeardTurn[] {
@@ -36,18 +40,30 @@ export function findTurns({ mouth, ear }: EarRecording, utterances: readonly Int
     fromMs = atMs + utterance.length / MS;
     // The needle is what the microphone's track held, not the file: the browser's own processing is in both then.
     const said = mouth.subarray(Math.round(startMs * MS), Math.round(endMs * MS));
-    const answerFrom = Math.round(endMs * MS);
-    const answer = findIn(ear.subarray(answerFrom, answerFrom + said.length + ANSWER_WITHIN_MS * MS), said);
-    const found = answer.score >= LIKENESS;
+    const heard = ear.subarray(Math.round(endMs * MS), Math.round((endMs + ANSWER_WITHIN_MS) * MS) + said.length);
+    const likeness = compare(said, heard);
+    const onset = findIn(heard, said.subarray(0, ONSET_MS * MS));
+    const found = likeness >= LIKENESS && onset.score >= LIKENESS;
     turns.push({
       startMs,
       endMs,
-      mouthToEarMs: found ? answer.lag / MS : undefined,
+      mouthToEarMs: found ? onset.lag / MS : undefined,
       cutMs: findCut(ear, startMs, endMs),
-      likeness: answer.score,
+      likeness,
     });
   }
   return turns;
+}
+
+/**
+ * How much `heard` holds `said`, 0 to 1: piece by piece, since a jitter buffer stretches and squeezes speech by tens of
+ * milliseconds, which a listener does not notice and a correlation of the whole does.
+ */
+function compare(said: Int16Array, heard: Int16Array): number {
+  const size = PIECE_MS * MS;
+  const scores: number[] = [];
+  for (let at = 0; at + size <= said.length; at += size) scores.push(findIn(heard, said.subarray(at, at + size)).score);
+  return scores.reduce((sum, score) => sum + score, 0) / Math.max(1, scores.length);
 }
 
 /** Bounds of the voice of an utterance, to 2 ms. */

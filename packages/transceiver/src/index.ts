@@ -2,12 +2,13 @@
 export { loadOpus, type OpusCodec } from "./media/opus.ts";
 export { UdpPortInUse } from "./node/udp.ts";
 export {
-  AtCapacity,
+  type Accept,
   serveWebRtc,
   type WebRtcDrops,
   type WebRtcServer,
   type WebRtcServerOptions,
   type WebRtcServerStats,
 } from "./node/webrtc-server.ts";
+export { AtCapacity } from "./signaling/calls.ts";
 export { SdpError } from "./webrtc/sdp.ts";
 export type { WebRtcSessionStats } from "./webrtc/session.ts";

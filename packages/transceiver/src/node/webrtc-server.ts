@@ -9,6 +9,7 @@ import type { Link, LinkListener, Milli } from "@sluice/conversation";
 import { classify, icePassword, type KeyRing, mintUfrag, parseStun, type ServerId } from "@sluice/routing";
 import type { Logger } from "pino";
 import type { OpusCodec } from "../media/opus.ts";
+import { AtCapacity } from "../signaling/calls.ts";
 import { Downlink } from "../webrtc/downlink.ts";
 import type { DtlsFactory } from "../webrtc/dtls.ts";
 import { createDtlsIdentity } from "../webrtc/dtls-certificate.ts";
@@ -21,11 +22,6 @@ import { Uplink } from "../webrtc/uplink.ts";
 import { Pacer } from "./pacer.ts";
 import { weriftSctpFactory } from "./sctp-werift.ts";
 import { type UdpCounts, UdpPort } from "./udp.ts";
-
-/** There is no room for another session now. */
-export class AtCapacity extends Error {
-  override readonly name = "AtCapacity";
-}
 
 /** How to serve WebRTC. */
 export interface WebRtcServerOptions {
@@ -74,15 +70,18 @@ export interface WebRtcServerStats {
   readonly pacingErrorMsP99: Milli;
 }
 
+/** Takes a call: given its pipe and its name, answers with its conversation. */
+export type Accept = (link: Link, callId: string) => LinkListener;
+
 /** A running server. */
 export interface WebRtcServer {
   /** The port that it is. */
   readonly udpPort: number;
   /**
-   * Answers an offer; `accept` is given the session's pipe and returns the conversation. Throws `SdpError` for an offer
-   * that cannot be answered, {@link AtCapacity}, and what `accept` throws.
+   * Answers an offer. Throws `SdpError` for an offer that cannot be answered, {@link AtCapacity}, and what `accept`
+   * throws.
    */
-  answer(offer: string, accept: (link: Link) => LinkListener): Promise<{ callId: string; answer: string }>;
+  answer(offer: string, accept: Accept): Promise<{ callId: string; answer: string }>;
   /** Ends a call; whether there was one. */
   hangup(callId: string, reason: string): boolean;
   has(callId: string): boolean;
@@ -149,7 +148,7 @@ class Server implements WebRtcServer {
     return this.udp.port;
   }
 
-  async answer(text: string, accept: (link: Link) => LinkListener): Promise<{ callId: string; answer: string }> {
+  async answer(text: string, accept: Accept): Promise<{ callId: string; answer: string }> {
     const offer = parseOffer(text);
     if (this.#closed || this.#calls.size + this.#opening >= (this.#options.maxSessions ?? DEFAULT_MAX_SESSIONS)) {
       throw new AtCapacity(this.#closed ? "the server is shutting down" : "all sessions are taken");
@@ -228,7 +227,7 @@ class Server implements WebRtcServer {
     this.#pacer.schedule(entry.session);
   }
 
-  async #open(offer: Offer, accept: (link: Link) => LinkListener): Promise<{ callId: string; answer: string }> {
+  async #open(offer: Offer, accept: Accept): Promise<{ callId: string; answer: string }> {
     const { opus, keyRing, serverId, now, log } = this.#options;
     const red = offer.audio?.redPayloadType;
     // In-band FEC costs CPU and delay: only for those whom RED does not repair.
@@ -284,7 +283,7 @@ class Server implements WebRtcServer {
     this.#byUfrag.set(iceUfrag, entry);
     if (offer.audio?.ssrc !== undefined) this.#learnSsrc(entry, offer.audio.ssrc);
     try {
-      session.attach(accept(session));
+      session.attach(accept(session, callId));
     } catch (error) {
       session.close("the call was not accepted");
       throw error;
