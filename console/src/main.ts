@@ -1,5 +1,5 @@
 /** The console: one call at a time, made with the SDK as any other page would make it. */
-import { type Conversation, connect, type MicrophoneChoice } from "@sluice/client";
+import { type Conversation, connect, type MicrophoneChoice, prepare } from "@sluice/client";
 import { find, make } from "./dom.ts";
 import { EventLog } from "./event-log.ts";
 import { HistoryView } from "./history-view.ts";
@@ -56,6 +56,7 @@ find("clear-events").addEventListener("click", () => log.clear());
 document.addEventListener("keydown", onKey);
 drawAll();
 showState("idle");
+void prepare();
 
 function toggleCall(): void {
   if (call) call.close();

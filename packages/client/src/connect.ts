@@ -3,8 +3,7 @@ import type { ClientEventInput } from "@sluice/realtime";
 import { Conversation } from "./conversation.ts";
 import { ConnectionLost } from "./errors.ts";
 import { type MicrophoneChoice, openMicrophone } from "./microphone.ts";
-import { openMeterHost } from "./voice-meter.ts";
-import { WebRtcTransport } from "./webrtc.ts";
+import { prepareWebRtc, WebRtcTransport } from "./webrtc.ts";
 
 /** Settings of a session, as `session.update` takes them; all optional. */
 export type SessionSettings = Omit<ClientEventInput<"session.update">["session"], "type" | "sluice">;
@@ -45,7 +44,6 @@ const RECONNECT_MS = 20_000;
 export async function connect(options: ConnectOptions = {}): Promise<Conversation> {
   options.signal?.throwIfAborted();
   const microphone = openMicrophone(options.microphone ?? true);
-  const meterHost = openMeterHost();
   const attempt = new AbortController();
   const failed = Promise.withResolvers<never>();
   const transport = new WebRtcTransport(
@@ -69,10 +67,8 @@ export async function connect(options: ConnectOptions = {}): Promise<Conversatio
   const conversation = new Conversation({
     transport,
     timeline: options.timeline ?? true,
-    meterHost,
     now: options.now ?? (() => performance.now()),
   });
-  if (meterHost) transport.loudspeaker.measureWith(meterHost.context);
   const timer = setTimeout(
     () => failed.reject(new ConnectionLost("no session in time: is UDP to the server blocked?")),
     options.timeoutMs ?? TIMEOUT_MS,
@@ -93,6 +89,14 @@ export async function connect(options: ConnectOptions = {}): Promise<Conversatio
   }
   hangUpWithPage(conversation);
   return conversation;
+}
+
+/**
+ * Makes the first {@link connect} of a page faster; call it when the page is idle. Asks the person nothing, sends
+ * nothing, and does no harm where it fails.
+ */
+export async function prepare(): Promise<void> {
+  if (typeof RTCPeerConnection !== "undefined") await prepareWebRtc();
 }
 
 function callsUrl(options: ConnectOptions): URL {

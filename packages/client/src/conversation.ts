@@ -6,7 +6,7 @@ import type { StatsDigest } from "./stats.ts";
 import { Timeline } from "./timeline.ts";
 import { Transcript, type TranscriptEntry } from "./transcript.ts";
 import type { Transport } from "./transport.ts";
-import { type MeterHost, meterVoice } from "./voice-meter.ts";
+import { type MeterHost, meterVoice, openMeterHost } from "./voice-meter.ts";
 
 /** Where a conversation stands. `reconnecting`: the path broke and is being mended; speech meanwhile is lost. */
 export type ConversationState = "connecting" | "connected" | "reconnecting" | "closed";
@@ -45,7 +45,6 @@ export interface ConversationStateChange {
 export interface ConversationParts {
   readonly transport: Transport;
   readonly timeline: boolean;
-  readonly meterHost: MeterHost | undefined;
   readonly now: () => number;
 }
 
@@ -64,6 +63,7 @@ export class Conversation {
   #restoreTimer: ReturnType<typeof setTimeout> | undefined;
   #state: ConversationState = "connecting";
   #microphone: Microphone | undefined;
+  #meterHost: MeterHost | undefined;
   #stopMeter: (() => void) | undefined;
   #inputLevel = 0;
   #muted = false;
@@ -157,7 +157,7 @@ export class Conversation {
 
   /** Plays the agent again after `playoutBlocked`; call it from a click or a key. */
   async resumePlayout(): Promise<void> {
-    await this.#parts.meterHost?.context.resume();
+    await this.#meterHost?.context.resume();
     await this.#parts.transport.resumePlayout();
   }
 
@@ -191,7 +191,7 @@ export class Conversation {
       microphone.track.onended = () => {
         if (this.#microphone === microphone) this.#router.emit("microphoneLost", undefined);
       };
-      this.#startMeter(microphone).catch((cause: unknown) => console.warn("sluice: no microphone meter:", cause));
+      this.#startMeter(microphone);
     }
     await this.#parts.transport.setMicrophone(microphone?.track ?? null);
     before?.release();
@@ -201,6 +201,10 @@ export class Conversation {
   handleConnected(): void {
     this.#change("connected", undefined);
     this.#settle();
+    // Not before: making an audio context blocks the page for up to 100 ms, and nothing needs it until speech ends.
+    this.#meterHost = openMeterHost();
+    if (this.#meterHost) this.#parts.transport.measureWith(this.#meterHost.context);
+    if (this.#microphone) this.#startMeter(this.#microphone);
   }
 
   /** @internal One message from the server. */
@@ -242,7 +246,7 @@ export class Conversation {
     this.#stopMeter?.();
     this.#microphone?.release();
     this.#parts.transport.close();
-    this.#parts.meterHost?.context.close().catch(() => undefined);
+    this.#meterHost?.context.close().catch(() => undefined);
     this.#change("closed", reason);
     for (const feed of this.#feeds) feed.end();
     this.#feeds.clear();
@@ -254,11 +258,15 @@ export class Conversation {
     this.#router.emit("state", { state, reason });
   }
 
-  async #startMeter(microphone: Microphone): Promise<void> {
-    const host = this.#parts.meterHost;
+  #startMeter(microphone: Microphone): void {
+    this.#meter(microphone).catch((cause: unknown) => console.warn("sluice: the microphone is not metered:", cause));
+  }
+
+  async #meter(microphone: Microphone): Promise<void> {
+    const host = this.#meterHost;
     if (!host) return;
     await host.ready;
-    if (this.#microphone !== microphone || this.#state === "closed") return;
+    if (this.#microphone !== microphone || this.#stopMeter || this.#state === "closed") return;
     this.#stopMeter = meterVoice(host.context, microphone.track, (block) => {
       this.#inputLevel = block.rms;
       this.#timeline?.handleLevel(block);

@@ -1,6 +1,6 @@
 /** The browser SDK of Sluice: `connect()` and talk. */
 export type { Milli } from "./clock-sync.ts";
-export { type ConnectOptions, connect, type SessionSettings } from "./connect.ts";
+export { type ConnectOptions, connect, prepare, type SessionSettings } from "./connect.ts";
 export type {
   Conversation,
   ConversationEvents,

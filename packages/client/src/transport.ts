@@ -12,6 +12,8 @@ export interface Transport {
   silence(): void;
   /** Undoes {@link Transport.silence}. */
   restore(): void;
+  /** Measures loudness and latency of the output with `context` from now on. */
+  measureWith(context: AudioContext): void;
   /** Loudness of the agent now, 0 to 1 RMS. */
   outputLevel(): number;
   /** Speaks from this track from now on, or from none. */
