@@ -1,0 +1,139 @@
+/** WebSockets: completes judged handshakes with `ws` and drives one {@link WebSocketLink} each. Does I/O, decides nothing. */
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import type { LinkListener, Milli } from "@sluice/conversation";
+import { type RawData, type WebSocket, WebSocketServer } from "ws";
+import { SUBPROTOCOL } from "../signaling/handshake.ts";
+import {
+  type Socket,
+  type WebSocketCounters,
+  WebSocketLink,
+  type WebSocketLinkLimits,
+  webSocketLinkDefaults,
+} from "../websocket/link.ts";
+
+/** Bytes of one message, at most: 15 MiB of audio and its envelope. */
+const MAX_MESSAGE_SIZE = 16 * 1024 * 1024;
+/** How often links look at their clocks. One timer serves all. */
+const TICK_MS = 1000;
+// RFC 6455, section 5.5: a control frame holds 125 bytes, two of them the code.
+const MAX_REASON_SIZE = 123;
+
+/** Settings of {@link WebSockets}. */
+export interface WebSocketsOptions {
+  /** Monotonic clock. */
+  readonly now: () => Milli;
+  readonly createEventId: () => string;
+  readonly counters: WebSocketCounters;
+  readonly limits?: Partial<WebSocketLinkLimits> | undefined;
+}
+
+/** The open WebSockets of one server. */
+export class WebSockets {
+  readonly #options: WebSocketsOptions;
+  readonly #limits: WebSocketLinkLimits;
+  readonly #server: WebSocketServer;
+  readonly #open = new Map<WebSocketLink, WebSocket>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(options: WebSocketsOptions) {
+    this.#options = options;
+    this.#limits = { ...webSocketLinkDefaults, ...options.limits };
+    const server = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: MAX_MESSAGE_SIZE,
+      closeTimeout: 5000, // not in the types yet
+      handleProtocols: (offered: Set<string>) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : (false as const)),
+    };
+    this.#server = new WebSocketServer(server);
+    this.#timer = setInterval(() => this.#tick(), Math.min(TICK_MS, this.#limits.pingMs));
+    this.#timer.unref();
+  }
+
+  /** WebSockets open now. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Completes the handshake and gives the link to `accept`, which may refuse by throwing. */
+  open(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    accept: (link: WebSocketLink) => LinkListener,
+    onError: (error: unknown) => void,
+  ): void {
+    this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#drive(webSocket, accept, onError));
+  }
+
+  /** Takes no more, and says goodbye to what is open. */
+  close(reason: string): void {
+    for (const link of [...this.#open.keys()]) link.close(reason);
+    this.#server.close();
+  }
+
+  /** Drops what is still open. */
+  terminate(): void {
+    clearInterval(this.#timer);
+    for (const webSocket of this.#open.values()) webSocket.terminate();
+  }
+
+  #drive(webSocket: WebSocket, accept: (link: WebSocketLink) => LinkListener, onError: (error: unknown) => void): void {
+    const { now, counters, createEventId } = this.#options;
+    const link = new WebSocketLink(now(), wrap(webSocket), { limits: this.#limits, counters, createEventId });
+    this.#open.set(link, webSocket);
+    // A listener that throws is a bug of ours: it costs this client its socket and nobody else theirs.
+    const contain = (input: () => void) => {
+      try {
+        input();
+      } catch (error) {
+        onError(error);
+        webSocket.close(1011, "the server had an error");
+      }
+    };
+    webSocket.on("message", (data, isBinary) =>
+      contain(() => (isBinary ? link.handleBinary(now(), sizeOf(data)) : link.handleText(now(), String(data)))),
+    );
+    webSocket.on("ping", () => link.handleSign(now()));
+    webSocket.on("pong", () => link.handleSign(now()));
+    // ws closes by itself after an error: 1002, 1007 or 1009, by what was wrong with the frame.
+    webSocket.on("error", () => {});
+    webSocket.on("close", (code) => {
+      this.#open.delete(link);
+      contain(() => link.handleClosed(now(), code));
+    });
+    contain(() => link.start(now(), accept(link)));
+  }
+
+  #tick(): void {
+    const now = this.#options.now();
+    for (const link of this.#open.keys()) link.handleTimeout(now);
+  }
+}
+
+function wrap(webSocket: WebSocket): Socket {
+  return {
+    get bufferedAmount() {
+      return webSocket.bufferedAmount;
+    },
+    send(text) {
+      // A failed send is followed by a close, which is what is acted upon.
+      if (webSocket.readyState === webSocket.OPEN) webSocket.send(text, () => {});
+    },
+    ping() {
+      if (webSocket.readyState === webSocket.OPEN) webSocket.ping("", undefined, () => {});
+    },
+    close(code, reason) {
+      let bytes = Buffer.from(reason);
+      if (bytes.length > MAX_REASON_SIZE) bytes = Buffer.from(bytes.toString("ascii", 0, MAX_REASON_SIZE));
+      webSocket.close(code, bytes);
+    },
+    terminate: () => webSocket.terminate(),
+  };
+}
+
+function sizeOf(data: RawData): number {
+  return Array.isArray(data) ? data.reduce((sum, one) => sum + one.length, 0) : data.byteLength;
+}

@@ -1,0 +1,54 @@
+/** Judges a WebSocket handshake (RFC 6455, section 4.2) before it is answered: where to, who, and to which call. */
+import type { SessionPatch } from "@sluice/realtime";
+import type { Auth, Caller } from "./auth.ts";
+import type { CallDirectory } from "./calls.ts";
+import { type HttpError, refusalError, requestError } from "./http-error.ts";
+
+/** What a client wants of a WebSocket. */
+export interface WebSocketRequest {
+  /** Absent when the client leaves the model to the server or to `session.update`. */
+  readonly model: string | undefined;
+  /** Present when the client wants to follow and steer a call that is under way. */
+  readonly callId: string | undefined;
+  /** The session that the client's secret carries. */
+  readonly defaults: SessionPatch | undefined;
+}
+
+/** A handshake to complete, or the answer to refuse it with. */
+export type HandshakeVerdict =
+  | { readonly ok: true; readonly request: WebSocketRequest }
+  | { readonly ok: false; readonly error: HttpError };
+
+/** The one subprotocol that is spoken; a key offered beside it is never echoed. */
+export const SUBPROTOCOL = "realtime";
+
+/** Judges the handshake to `target` (path and query). `now`: Unix milliseconds. */
+export function judgeHandshake(
+  now: number,
+  target: string,
+  caller: Caller,
+  { auth, calls }: { readonly auth: Auth; readonly calls: Pick<CallDirectory, "has"> },
+): HandshakeVerdict {
+  const refuse = (error: HttpError): HandshakeVerdict => ({ ok: false, error });
+  // A target may also be a whole URL, or nonsense.
+  const url = URL.canParse(target, "ws://sluice") ? new URL(target, "ws://sluice") : undefined;
+  if (url?.pathname !== "/v1/realtime") {
+    return refuse(requestError(404, "unknown_url", "There is no WebSocket here: try /v1/realtime.", null));
+  }
+  const parameter = (name: string) => url.searchParams.get(name)?.slice(0, 256) || undefined;
+  const model = parameter("model");
+  const callId = parameter("call_id");
+  const intent = parameter("intent");
+  if (intent !== undefined && intent !== "conversation") {
+    const message = `Sessions for '${intent.slice(0, 32)}' are not offered here.`;
+    return refuse(requestError(400, "invalid_value", message, "intent"));
+  }
+  const grant = auth.authorize(now / 1000, caller, callId === undefined);
+  if (grant.kind === "refused") return refuse(refusalError(grant));
+  if (callId !== undefined && !calls.has(callId)) {
+    const message = `No call with id '${callId.slice(0, 64)}' found.`;
+    return refuse(requestError(404, "call_not_found", message, "call_id"));
+  }
+  const defaults = grant.kind === "secret" ? grant.session : undefined;
+  return { ok: true, request: { model, callId, defaults } };
+}

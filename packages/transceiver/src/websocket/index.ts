@@ -1,0 +1,10 @@
+/** Realtime events over a WebSocket. */
+export {
+  createWebSocketCounters,
+  type Socket,
+  type WebSocketCounters,
+  WebSocketLink,
+  type WebSocketLinkLimits,
+  type WebSocketLinkOptions,
+  webSocketLinkDefaults,
+} from "./link.ts";
