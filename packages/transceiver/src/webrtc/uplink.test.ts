@@ -136,6 +136,40 @@ test("a timestamp gap between consecutive packets is silence, not loss", () => {
   assertCounts(run.uplink.takeCounts(), { received: 2 });
 });
 
+test("while the caller's side pauses with DTX, voice activity hears the silence as it lasts", () => {
+  const run = createRun();
+  run.receive(0, packet(0));
+  run.receive(20, { ...packet(1), payload: Uint8Array.of(packet(1).payload[0]!) });
+  for (let at = run.uplink.pollTimeout(); at !== undefined && at <= 400; at = run.uplink.pollTimeout()) run.advance(at);
+  assert.deepEqual(positions(run.early), [0, 20, ...Array.from({ length: 18 }, (_, index) => 40 + index * 20)]);
+  assert.equal(run.ordered.length, 2);
+  run.receive(420, { ...packet(2), timestamp: 420 * 48 });
+  assert.equal(run.early.at(-1)!.mediaMs, 420);
+  assert.deepEqual(positions(run.ordered), [0, 20, 40, 420]);
+  assert.equal(run.uplink.pollTimeout(), undefined);
+});
+
+test("a flood is cut to the pace of the wall", () => {
+  const run = createRun();
+  for (let index = 0; index < 30_000; index++) run.receive(index, packet(index));
+  const spokenMs = run.ordered.reduce((sum, { pcm }) => sum + durationMs(pcm), 0);
+  assert.ok(spokenMs > 59_000 && spokenMs < 62_000, `${spokenMs}`);
+  assert.ok(run.uplink.takeCounts().excess > 25_000);
+});
+
+test("a far timestamp beyond a hole does not deafen voice activity", () => {
+  const run = createRun();
+  run.receive(0, packet(0));
+  run.receive(40, { ...packet(2), timestamp: 48 * 3_600_000 });
+  for (let index = 3; index < 20; index++)
+    run.receive(index * 20, { ...packet(index), timestamp: 48 * 3_600_000 + (index - 2) * 960 });
+  assert.ok(run.early.length > 10);
+  assert.ok(
+    run.early.every(({ mediaMs }) => mediaMs < 400),
+    `${positions(run.early)}`,
+  );
+});
+
 test("timestamps that restart, back or far ahead, leave no hole and no jump", () => {
   for (const timestamp of [123, 0xfff00000, 48 * 3_600_000]) {
     const run = createRun();
@@ -377,6 +411,7 @@ function noTotals(): UplinkCounts {
     duplicate: 0,
     reordered: 0,
     malformed: 0,
+    excess: 0,
   };
 }
 

@@ -8,7 +8,7 @@
  */
 import { type EarlyAudio, type Milli, type OrderedAudio, SAMPLES_PER_MS } from "@sluice/conversation";
 import type { OpusDecoder } from "../media/opus.ts";
-import { OPUS_TICKS_PER_MS, opusPacketHasFec, opusPacketTicks } from "../media/opus-packet.ts";
+import { isOpusDtx, OPUS_TICKS_PER_MS, opusPacketHasFec, opusPacketTicks } from "../media/opus-packet.ts";
 import { Reception } from "./reception.ts";
 import { decodeRed } from "./red.ts";
 import { RepairRequests } from "./repair-requests.ts";
@@ -56,6 +56,8 @@ export interface UplinkCounts {
   reordered: number;
   /** Not what was negotiated, or not readable. */
   malformed: number;
+  /** Refused: the stream ran further ahead of the wall than any network holds back. */
+  excess: number;
 }
 
 interface Entry {
@@ -76,7 +78,7 @@ interface Output {
 const DEFAULT_MIN_WAIT_MS: Milli = 20;
 const DEFAULT_MAX_WAIT_MS: Milli = 200;
 /** Packets that may wait beyond a hole. */
-const MAX_AHEAD = 100;
+const MAX_WAITING = 100;
 /** RFC 3550 section A.1: a larger step is believed only when the next packet confirms it. */
 const MAX_DROPOUT = 3000;
 const MAX_MISORDER = 1000;
@@ -90,6 +92,14 @@ const TIMESTAMP_TOLERANCE_TICKS = 500 * OPUS_TICKS_PER_MS;
 const MAX_INVENTED_TICKS = 200 * OPUS_TICKS_PER_MS;
 /** What concealment comes in multiples of: 2.5 ms. */
 const OPUS_GRANULE_TICKS = 2.5 * OPUS_TICKS_PER_MS;
+/** Audio that may come faster than it was spoken: more than a stalled network lets loose at once. */
+const MAX_AHEAD_TICKS = 30_000 * OPUS_TICKS_PER_MS;
+/** The peer's clock may be this much faster than ours. */
+const MAX_CLOCK_RATIO = 1.01;
+/** With DTX, silence is heard early this much behind the wall, and for no longer than a sender pauses (400 ms). */
+const DTX_LAG_MS: Milli = 20;
+const DTX_MAX_TICKS = 500 * OPUS_TICKS_PER_MS;
+const DTX_STEP_TICKS = 20 * OPUS_TICKS_PER_MS;
 const DEFAULT_PACKET_TICKS = 20 * OPUS_TICKS_PER_MS;
 const TICKS_PER_SAMPLE = OPUS_TICKS_PER_MS / SAMPLES_PER_MS;
 /** Forgets half of the longest repair seen in about 3 s of packets. */
@@ -119,6 +129,9 @@ export class Uplink {
   #packetTicks = DEFAULT_PACKET_TICKS;
   #holeSince: Milli | undefined;
   #repairMs: Milli = 0; // longest that a missing packet took lately
+  #aheadTicks = 0; // of the wall, forgiven as time passes
+  #interrupted = false; // packets were refused: what comes next follows nothing
+  #dtx: { readonly at: Milli; readonly from: number } | undefined; // arrival and end of the pause's last packet
   #nacks: number[] = [];
 
   constructor(options: UplinkOptions) {
@@ -160,30 +173,38 @@ export class Uplink {
   handleRtp(now: Milli, packet: RtpPacket): UplinkAudio {
     const output: Output = { early: [], ordered: [] };
     this.#expire(now, output);
+    if (this.#isExcess(now)) {
+      this.#count("excess");
+      this.#interrupted = true;
+      return output;
+    }
     if (!this.#follow(now, packet, output)) return output;
     const sequenceNumber = unwrapSequenceNumber(this.#highest, packet.sequenceNumber);
     const timestamp = unwrapTimestamp(this.#timestamp, packet.timestamp);
     this.#reception!.handlePacket(now, sequenceNumber, timestamp);
     this.#lastArrivalAt = now;
+    this.#dtx = undefined;
     if (sequenceNumber > this.#highest) this.#advance(now, sequenceNumber, timestamp);
     this.#accept(now, sequenceNumber, timestamp, packet);
     this.#release(output);
     this.#hearEarly(now, output);
     this.#requestRepairs(now);
+    if (this.#waiting.size === 0 && isOpusDtx(packet.payload)) this.#dtx = { at: now, from: this.#orderedEnd };
     return output;
   }
 
-  /** Gives up what has been missing for too long. */
+  /** Gives up what has been missing for too long, and lets a pause of DTX be heard as it lasts. */
   handleTimeout(now: Milli): UplinkAudio {
     const output: Output = { early: [], ordered: [] };
     this.#expire(now, output);
+    this.#hearSilence(now, output);
     this.#requestRepairs(now);
     return output;
   }
 
   pollTimeout(): Milli | undefined {
     const hole = this.#holeSince === undefined ? Infinity : this.#holeSince + this.waitMs;
-    const earliest = Math.min(hole, this.#requests.pollTimeout() ?? Infinity);
+    const earliest = Math.min(hole, this.#requests.pollTimeout() ?? Infinity, this.#nextSilenceAt());
     return earliest === Infinity ? undefined : earliest;
   }
 
@@ -211,6 +232,10 @@ export class Uplink {
 
   /** Whether `packet` belongs to the stream that is followed, which it may start or restart. */
   #follow(now: Milli, packet: RtpPacket, output: Output): boolean {
+    if (this.#interrupted) {
+      this.#start(now, packet, output);
+      return true;
+    }
     if (this.#reception?.ssrc !== packet.ssrc) {
       if (this.#reception !== undefined && now - this.#lastArrivalAt < SSRC_SILENCE_MS) {
         this.#count("malformed");
@@ -239,6 +264,7 @@ export class Uplink {
     this.#requests.clear();
     this.#givenUp.clear();
     this.#strayNext = undefined;
+    this.#interrupted = false;
     const pausedTicks = this.#reception === undefined ? 0 : (now - this.#releasedAt) * OPUS_TICKS_PER_MS;
     const position = this.#orderedEnd + Math.max(0, Math.round(pausedTicks) - this.#packetTicks);
     this.#reception = new Reception(packet.ssrc, OPUS_TICKS_PER_MS);
@@ -251,7 +277,7 @@ export class Uplink {
 
   /** Notes what the newest packet has overtaken. */
   #advance(now: Milli, sequenceNumber: number, timestamp: number): void {
-    if (sequenceNumber - this.#highest <= MAX_AHEAD) {
+    if (sequenceNumber - this.#highest <= MAX_WAITING) {
       for (let missing = this.#highest + 1; missing < sequenceNumber; missing++)
         this.#requests.handleMissing(now, missing);
     }
@@ -312,7 +338,7 @@ export class Uplink {
         this.#next = entry.sequenceNumber + 1;
         this.#releaseOne(entry, output);
       }
-      if (this.#highest - this.#next! < MAX_AHEAD || this.#waiting.size === 0) break;
+      if (this.#highest - this.#next! < MAX_WAITING || this.#waiting.size === 0) break;
       this.#skipToNext(output);
     }
     this.#holeSince = undefined;
@@ -420,6 +446,7 @@ export class Uplink {
     output.ordered.push({ pcm, mediaMs, origin });
     const heard = this.#orderedEnd >= this.#earlyEnd;
     this.#orderedEnd += pcm.length * TICKS_PER_SAMPLE;
+    this.#aheadTicks += pcm.length * TICKS_PER_SAMPLE;
     if (!heard) return;
     output.early.push({ pcm, mediaMs });
     this.#earlyEnd = this.#orderedEnd;
@@ -427,14 +454,38 @@ export class Uplink {
 
   /** Lets voice activity hear what came now and has to wait. */
   #hearEarly(now: Milli, output: Output): void {
+    const latest = this.#orderedEnd + (now - this.#releasedAt) * OPUS_TICKS_PER_MS + TIMESTAMP_TOLERANCE_TICKS;
     for (const entry of this.#waiting.values()) {
       const position = entry.timestamp + this.#shift;
       if (entry.arrivedAt !== now || entry.ticks === 0 || position < this.#earlyEnd) continue;
+      // A timestamp that has restarted says nothing of the place until the stream is in order again.
+      if (position > latest) continue;
       const pcm = this.#options.earlyDecoder.decode(entry.payload);
       if (pcm === undefined) continue;
       output.early.push({ pcm, mediaMs: position / OPUS_TICKS_PER_MS });
       this.#earlyEnd = position + pcm.length * TICKS_PER_SAMPLE;
     }
+  }
+
+  /** When voice activity is to hear the next piece of a pause that the caller's side does not send. */
+  #nextSilenceAt(): Milli {
+    if (this.#dtx === undefined || this.#earlyEnd - this.#dtx.from >= DTX_MAX_TICKS) return Infinity;
+    return this.#dtx.at + DTX_LAG_MS + (this.#earlyEnd + DTX_STEP_TICKS - this.#dtx.from) / OPUS_TICKS_PER_MS;
+  }
+
+  #hearSilence(now: Milli, output: Output): void {
+    while (now >= this.#nextSilenceAt()) {
+      output.early.push({ pcm: silence(DTX_STEP_TICKS), mediaMs: this.#earlyEnd / OPUS_TICKS_PER_MS });
+      this.#earlyEnd += DTX_STEP_TICKS;
+    }
+  }
+
+  /** A peer that floods us gets the wall's pace, and recognition is not paid for more. */
+  #isExcess(now: Milli): boolean {
+    const passed = (now - this.#lastArrivalAt) * OPUS_TICKS_PER_MS * MAX_CLOCK_RATIO;
+    if (this.#aheadTicks - passed > MAX_AHEAD_TICKS) return true;
+    this.#aheadTicks = Math.max(0, this.#aheadTicks - passed);
+    return false;
   }
 
   #requestRepairs(now: Milli): void {
@@ -463,6 +514,7 @@ function noCounts(): UplinkCounts {
     duplicate: 0,
     reordered: 0,
     malformed: 0,
+    excess: 0,
   };
 }
 
