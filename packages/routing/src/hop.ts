@@ -61,6 +61,13 @@ export function encodeHop(header: HopHeader, payload: Uint8Array, tagKey?: Uint8
   return packet;
 }
 
+/** Writes an untagged header alone, to put before many datagrams of one client. */
+export function encodeHopHeader(header: HopHeader): Uint8Array {
+  const bytes = new Uint8Array(hopHeaderSize(header.address, false));
+  writeHopHeader(bytes, header, false);
+  return bytes;
+}
+
 /** Whether `packet` begins like a hop datagram of this version. */
 export function looksLikeHop(packet: Uint8Array): boolean {
   return packet.length > 0 && packet[0]! >> 3 === VERSION;

@@ -12,6 +12,7 @@ export { classify, type PacketKind } from "./demux.ts";
 export {
   decodeHop,
   encodeHop,
+  encodeHopHeader,
   type HopHeader,
   type HopPacket,
   hopHeaderSize,
@@ -35,6 +36,7 @@ export {
   type RingKey,
 } from "./key-ring.ts";
 export { parseQuicHeader, QUIC_V1, QUIC_V2, type QuicHeader, type QuicLongType } from "./quic-header.ts";
+export { formatRegistration, parseRegistration, type Registration, type RegistrationReading } from "./registration.ts";
 export {
   clusterOf,
   createServerId,

@@ -31,6 +31,7 @@ export interface RingKey {
   readonly ufragMac: Cipheriv;
   readonly icePasswordKey: Uint8Array;
   readonly hopTagKey: Uint8Array;
+  readonly registrationKey: Uint8Array;
 }
 
 /** The live keys of a fleet. */
@@ -59,6 +60,11 @@ export class KeyRing {
   keyOf(cid: Uint8Array): RingKey | undefined {
     const rotation = cidRotation(cid);
     return rotation === undefined ? undefined : this.#byRotation[rotation];
+  }
+
+  /** The key with this codepoint; `undefined` when none is live. */
+  keyAt(rotation: number): RingKey | undefined {
+    return this.#byRotation[rotation];
   }
 
   /** Makes a connection ID that routes to `serverId`; `nonce` has {@link NONCE_SIZE} bytes and is never reused. */
@@ -145,6 +151,7 @@ function deriveKey(config: KeyConfig): RingKey {
     ufragMac: createCipheriv("aes-128-ecb", subKey("ufrag mac", 16), null).setAutoPadding(false),
     icePasswordKey: subKey("ice password", 32),
     hopTagKey: subKey("hop tag", 32),
+    registrationKey: subKey("registration", 32),
   };
 }
 
