@@ -1,0 +1,143 @@
+/**
+ * How many calls fit on a core: N WebRTC sessions from a load generator, each sending 50 packets a second of speech and
+ * room noise in turn, against the whole transceiver in a process of its own, of which alone the CPU counts.
+ *
+ * `--sessions 60`, `--seconds 20` (measured, after a warm-up of one turn), `--transport-only` (nothing is decoded and no
+ * voice is detected), `--cpu-prof` (adds what dominates).
+ */
+import { type ChildProcess, execFileSync, fork } from "node:child_process";
+import { once } from "node:events";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { SAMPLES_PER_MS } from "@sluice/conversation";
+import { concatenate, silence, speak } from "../speech.ts";
+import type { BenchOptions, BenchResult } from "./run.ts";
+import {
+  AGENT_MS,
+  CALLER_MS,
+  CYCLE_MS,
+  type LoadReport,
+  type LoadRequest,
+  type ServerReport,
+  type ServerRequest,
+} from "./sessions/messages.ts";
+
+/** Runs the bench. */
+export async function run({ flags }: BenchOptions): Promise<BenchResult> {
+  const [sessions, seconds] = [Number(flags.sessions ?? 60), Number(flags.seconds ?? 20)];
+  const transportOnly = flags["transport-only"] === "true";
+  const profile = flags["cpu-prof"] === "true";
+  const server = new Child<ServerRequest, ServerReport>("server.ts", 0);
+  const load = new Child<LoadRequest, LoadReport>("load.ts", 1);
+  try {
+    const { agent, caller } = await spokenTurn();
+    const { port } = await server.ask({ kind: "start", transportOnly, agent }, "started");
+    const idle = await server.ask({ kind: "measure", profile: false }, "measured");
+    console.log(`opening ${sessions} sessions`);
+    await load.ask({ kind: "open", caller, port, sessions, transportOnly }, "opened");
+    await sleep(CYCLE_MS + 1000);
+    console.log(`measuring for ${seconds} s`);
+    await server.ask({ kind: "measure", profile }, "measured");
+    await load.ask({ kind: "measure" }, "measured");
+    await sleep(seconds * 1000);
+    const loaded = await server.ask({ kind: "measure", profile: false }, "measured");
+    const heard = await load.ask({ kind: "measure" }, "measured");
+    load.tell({ kind: "close" });
+    server.tell({ kind: "close" });
+    const cpuPercent = (loaded.cpuMs / loaded.elapsedMs) * 100;
+    const perSession = cpuPercent / sessions;
+    const row = {
+      sessions,
+      transport_only: transportOnly,
+      cpu_percent: cpuPercent,
+      rss_mb: loaded.rssMb,
+      packets_in_per_s: (loaded.received / loaded.elapsedMs) * 1000,
+      packets_out_per_s: (loaded.sent / loaded.elapsedMs) * 1000,
+      send_errors: loaded.sendErrors,
+      responses: loaded.responses,
+      interrupted: loaded.interrupted,
+      load_sent_per_s: (heard.sent / heard.elapsedMs) * 1000,
+      load_heard_per_s: (heard.received / heard.elapsedMs) * 1000,
+      load_gap_error_ms_p99: heard.gapErrorMsP99,
+      load_late_ms_p99: heard.lateMsP99,
+      pinned: server.pinned && load.pinned,
+      dominant: loaded.dominant,
+    };
+    return {
+      metrics: {
+        cpu_percent_per_session: perSession,
+        sessions_per_core: Math.floor(100 / perSession),
+        mb_per_session: (loaded.rssMb - idle.rssMb) / sessions,
+        pacing_error_ms_p99: loaded.pacingErrorMsP99,
+      },
+      rows: [row],
+    };
+  } finally {
+    load.kill();
+    server.kill();
+  }
+}
+
+/** What both say: continuous speech, then for the caller the hiss of a quiet room, so that no stage takes a short cut. */
+async function spokenTurn(): Promise<{ agent: Int16Array; caller: Int16Array }> {
+  const words = "the quick brown fox jumps over the lazy dog while seven wizards quietly mix up a new potion ";
+  const speech = await speak(words.repeat(3));
+  const [agent, voice] = [AGENT_MS, CALLER_MS].map((ms) => speech.slice(0, ms * SAMPLES_PER_MS)) as [
+    Int16Array,
+    Int16Array,
+  ];
+  if (voice.length < CALLER_MS * SAMPLES_PER_MS) throw new Error("the caller's text is too short");
+  const hiss = () => Math.round((Math.random() - 0.5) * 110); // -60 dB
+  const caller = concatenate([voice, silence(CYCLE_MS - CALLER_MS)]);
+  return { agent, caller: caller.map((sample) => Math.max(-32_768, Math.min(32_767, sample + hiss()))) };
+}
+
+/** A process that answers each request with one message. */
+class Child<Request, Answer extends { readonly kind: string }> {
+  readonly pinned: boolean;
+  readonly #process: ChildProcess;
+
+  constructor(file: string, core: number) {
+    this.#process = fork(join(import.meta.dirname, "sessions", file), {
+      serialization: "advanced",
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    this.pinned = availableParallelism() > 1 && pin(this.#process.pid, core);
+  }
+
+  /** Sends `request` and waits for the answer of that kind. */
+  async ask<Kind extends Answer["kind"]>(request: Request, kind: Kind): Promise<Extract<Answer, { kind: Kind }>> {
+    const ended = new AbortController();
+    const answer = once(this.#process, "message", { signal: ended.signal });
+    const onExit = () => ended.abort(new Error("a process of the bench ended early"));
+    this.#process.once("exit", onExit);
+    this.#process.send(request as object);
+    const [message] = (await answer) as [Answer];
+    this.#process.off("exit", onExit);
+    if (message.kind !== kind) throw new Error(`expected ${kind}, got ${message.kind}`);
+    return message as Extract<Answer, { kind: Kind }>;
+  }
+
+  /** Sends a request that has no answer. */
+  tell(request: Request): void {
+    this.#process.send(request as object);
+  }
+
+  kill(): void {
+    this.#process.kill();
+  }
+}
+
+/** Keeps a process, all threads of it, on one core; whether this machine can. */
+function pin(pid: number | undefined, core: number): boolean {
+  try {
+    execFileSync("taskset", ["-acp", String(core), String(pid)], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
