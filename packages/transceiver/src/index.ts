@@ -1,5 +1,8 @@
 /** Terminates media and runs conversations. */
 export { loadOpus, type OpusCodec } from "./media/opus.ts";
+export type { CallEngines } from "./node/call.ts";
+export { PortInUse } from "./node/http.ts";
+export { serveTransceiver, type Transceiver, type TransceiverOptions } from "./node/transceiver.ts";
 export { UdpPortInUse } from "./node/udp.ts";
 export {
   type Accept,

@@ -66,6 +66,18 @@ export class Metrics {
     });
   }
 
+  /** Shows a value that something else keeps. */
+  addGauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
   handleStarted(pipe: string): void {
     this.#sessions.inc({ pipe });
   }

@@ -1,0 +1,161 @@
+/** A transceiver: one process that answers calls over WebRTC and WebSocket and holds their conversations. */
+import { createHmac, randomBytes } from "node:crypto";
+import type { Link, LinkListener, Milli } from "@sluice/conversation";
+import type { KeyRing, ServerId } from "@sluice/routing";
+import type { Logger } from "pino";
+import { loadOpus } from "../media/opus.ts";
+import { Auth } from "../signaling/auth.ts";
+import { AtCapacity, type CallDirectory } from "../signaling/calls.ts";
+import { ClientSecrets } from "../signaling/client-secret.ts";
+import { createSignaling } from "../signaling/signaling.ts";
+import type { CallEngines } from "./call.ts";
+import { Calls, createId } from "./calls.ts";
+import { type HttpServer, serveHttp } from "./http.ts";
+import { Metrics } from "./metrics.ts";
+import { serveWebRtc, type WebRtcServer } from "./webrtc-server.ts";
+
+/** How to serve calls. */
+export interface TransceiverOptions {
+  /** Where page and API listen. */
+  readonly host: string;
+  /** TCP port of page and API; 0: any. */
+  readonly port: number;
+  /** UDP port of all media; 0: any. */
+  readonly udpPort: number;
+  /** Addresses that clients reach the UDP port at; empty: this machine's own. */
+  readonly advertise: readonly string[];
+  /** Key that clients must send; `undefined`: only this machine may call. */
+  readonly apiKey: string | undefined;
+  readonly keyRing: KeyRing;
+  readonly serverId: ServerId;
+  readonly engines: CallEngines;
+  /** Name shown to clients that ask for no model. */
+  readonly model: string;
+  /** Version told in the OpenAPI document. */
+  readonly version: string;
+  /** Folder of the page; `undefined`: API only. */
+  readonly staticDir: string | undefined;
+  /** Calls at once; each costs about 1.5 % of a core while somebody speaks. */
+  readonly maxCalls: number;
+  /** The longest call. Default one hour, as at OpenAI. */
+  readonly maxCallMs?: Milli | undefined;
+  readonly log: Logger;
+}
+
+/** A running transceiver. */
+export interface Transceiver {
+  /** Such as `http://localhost:8080`. */
+  readonly url: string;
+  readonly udpPort: number;
+  /** Calls under way. */
+  readonly calls: number;
+  /** Takes no more calls, tells those under way why they end, and frees both ports. */
+  close(reason: string): Promise<void>;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** Opens both ports and serves. Throws `PortInUse` and `UdpPortInUse`. */
+export async function serveTransceiver(options: TransceiverOptions): Promise<Transceiver> {
+  const { host, port, udpPort, advertise, apiKey, keyRing, serverId, engines, model, version, log } = options;
+  const now = () => performance.now();
+  const maxCallMs = options.maxCallMs ?? HOUR_MS;
+  const metrics: Metrics = new Metrics(() => calls.size);
+  const callsOptions = { engines, model, now, maxCalls: options.maxCalls, maxDurationMs: maxCallMs, log };
+  const calls: Calls = new Calls(callsOptions, () => metrics);
+  const webRtc = await serveWebRtc({
+    udpPort,
+    advertise: advertise.length > 0 ? advertise : undefined,
+    keyRing,
+    serverId,
+    opus: await loadOpus(),
+    maxSessions: options.maxCalls,
+    maxSessionMs: maxCallMs,
+    now,
+    log,
+  });
+  const directory: CallDirectory = {
+    async openWebRtc({ offer, session, defaults, model: asked }) {
+      if (!calls.hasRoom) throw new AtCapacity();
+      return webRtc.answer(offer, (link, id) =>
+        calls.begin(link, { id, pipe: "webrtc", model: asked, defaults: [defaults, session] }),
+      );
+    },
+    hangup: (id) => calls.hangup(id),
+    has: (id) => calls.has(id),
+  };
+  const secretsKey = createHmac("sha256", keyRing.minting.icePasswordKey).update("client secrets").digest();
+  const secrets = new ClientSecrets({ key: secretsKey, random: randomBytes });
+  const auth = new Auth({ apiKey, secrets });
+  const onError = (error: unknown) => log.error({ err: error }, "signaling failed");
+  const app = createSignaling({
+    calls: directory,
+    auth,
+    now: Date.now,
+    random: randomBytes,
+    model,
+    version,
+    ready: () => calls.hasRoom,
+    metrics: { contentType: metrics.registry.contentType, render: () => metrics.render() },
+    onError,
+  });
+  const http = await serveHttp({
+    app,
+    auth,
+    calls: directory,
+    host,
+    port,
+    staticDir: options.staticDir,
+    onWebSocket: ({ model: asked, callId, defaults }) => {
+      if (callId !== undefined) {
+        return (link) => calls.observe(callId, link) ?? endAtOnce(link);
+      }
+      if (!calls.hasRoom) throw new AtCapacity();
+      return (link) =>
+        calls.begin(link, { id: createId("sess"), pipe: "websocket", model: asked, defaults: [defaults] });
+    },
+    onError,
+    now,
+    createEventId: () => createId("event"),
+  }).catch(async (error: unknown) => {
+    await webRtc.close();
+    throw error;
+  });
+  countSources(metrics, webRtc, http);
+  return {
+    url: http.url,
+    udpPort: webRtc.udpPort,
+    get calls() {
+      return calls.size;
+    },
+    async close(reason) {
+      await calls.close(reason);
+      await Promise.all([http.close(reason), webRtc.close()]);
+    },
+  };
+}
+
+/** The call ended between its observer's handshake and now. */
+function endAtOnce(link: Link): LinkListener {
+  queueMicrotask(() => link.close("the call has ended"));
+  const ignore = () => {};
+  return {
+    onOpen: ignore,
+    onMessage: ignore,
+    onEarlyAudio: ignore,
+    onOrderedAudio: ignore,
+    onSent: ignore,
+    onUtteranceEnded: ignore,
+    onClosed: ignore,
+  };
+}
+
+function countSources(metrics: Metrics, webRtc: WebRtcServer, http: HttpServer): void {
+  const drops = "Datagrams that reached no session.";
+  metrics.addSource("transceiver_drop_packets_total", drops, () => ({ ...webRtc.stats().drops }));
+  metrics.addSource("transceiver_udp_packets_total", "Datagrams of the media port.", () => ({ ...webRtc.stats().udp }));
+  metrics.addSource("signaling_refused_total", "What clients of HTTP and WebSocket were refused.", () => ({
+    ...http.counters,
+  }));
+  metrics.addGauge("pacing_error_seconds_p99", "How late frames leave.", () => webRtc.stats().pacingErrorMsP99 / 1000);
+}
