@@ -46,6 +46,8 @@ export interface TurnDetectorInput {
 export interface SpeechToText {
   /** Transcribes one utterance while it arrives; ends after its `final`. */
   transcribe(audio: AsyncIterable<Pcm>, options: SttOptions, signal: AbortSignal): AsyncIterable<SttEvent>;
+  /** Opens the connection before it is needed; settles when it is open, or could not be opened. */
+  warm?(signal: AbortSignal): Promise<void>;
 }
 
 /** Settings of one transcription. */
@@ -63,8 +65,12 @@ export type SttEvent =
 
 /** A language model. */
 export interface LanguageModel {
+  /** Whether it understands speech that nobody transcribed. Default false. */
+  readonly hears?: boolean;
   /** Generates one reply. */
   generate(request: LlmRequest, signal: AbortSignal): AsyncIterable<LlmEvent>;
+  /** Opens the connection before it is needed; settles when it is open, or could not be opened. */
+  warm?(signal: AbortSignal): Promise<void>;
 }
 
 /** A function that a model may call; `parameters` is JSON Schema. */
@@ -74,16 +80,19 @@ export interface Tool {
   readonly parameters?: unknown;
 }
 
+/** Whether a function must, may or must not be called, or which one. */
+export type ToolChoice = "auto" | "none" | "required" | { readonly name: string };
+
 /** What the model is asked. */
 export interface LlmRequest {
   readonly instructions: string;
   readonly items: readonly ContextItem[];
   readonly tools: readonly Tool[];
-  readonly toolChoice: "auto" | "none" | "required" | { readonly name: string };
+  readonly toolChoice: ToolChoice;
   readonly maxOutputTokens: number | "inf";
 }
 
-/** A piece of a generated reply; `reasoning` is never spoken. */
+/** A piece of a generated reply; `reasoning` is never spoken, and after `done` only `usage` may follow. */
 export type LlmEvent =
   | { readonly kind: "text"; readonly delta: string }
   | { readonly kind: "reasoning"; readonly delta: string }
@@ -108,6 +117,8 @@ export interface EngineUsage {
 export interface TextToSpeech {
   /** Speaks `text`, which may still be growing. */
   speak(text: AsyncIterable<string>, options: TtsOptions, signal: AbortSignal): AsyncIterable<TtsEvent>;
+  /** Opens the connection before it is needed; settles when it is open, or could not be opened. */
+  warm?(signal: AbortSignal): Promise<void>;
 }
 
 /** Settings of one utterance. */
@@ -136,6 +147,11 @@ export interface SpeechToSpeech {
 export interface SpeechSession {
   /** Answers the conversation so far. */
   respond(request: SpeechRequest, signal: AbortSignal): AsyncIterable<SpeechEvent>;
+  /**
+   * Hears the utterance that is to become item `itemId` while it is spoken, so that {@link SpeechSession.respond} finds
+   * most of the work done; need not be called, nor its events be read. An abort before `audio` ended takes it back.
+   */
+  listen?(itemId: string, audio: AsyncIterable<Pcm>, signal: AbortSignal): AsyncIterable<SttEvent>;
   close(): void;
 }
 
@@ -146,6 +162,16 @@ export interface SpeechRequest {
   readonly items: readonly ContextItem[];
   readonly modality: "audio" | "text";
   readonly voice: string;
+  /** 1, the default, is the voice's own pace. */
+  readonly speed?: number | undefined;
+  /** BCP 47 language of the caller; the engine guesses without it. */
+  readonly language?: string | undefined;
+  /** Functions that the model may call; default none. */
+  readonly tools?: readonly Tool[] | undefined;
+  /** Default `auto`. */
+  readonly toolChoice?: ToolChoice | undefined;
+  /** Default `inf`. */
+  readonly maxOutputTokens?: number | "inf" | undefined;
   /** Settles when the first sample of this response left (or reached the ear, when the client reports it). */
   readonly began: Promise<Began>;
 }
@@ -185,7 +211,10 @@ export type ContextItem =
     }
   | { readonly id: string; readonly role: "toolResult"; readonly callId: string; readonly output: string };
 
-/** Text, speech (`pcm` absent once it was dropped; `voicedStartMs`/`voicedEndMs` bound the voice in it), or an image. */
+/**
+ * Text, speech (`pcm` absent once it was dropped; `voicedStartMs`/`voicedEndMs` bound the voice in it; of the agent's own
+ * speech `voicedEndMs` is what was generated, or what an interruption left of it), or an image.
+ */
 export type ContextPart =
   | { readonly kind: "text"; readonly text: string }
   | {

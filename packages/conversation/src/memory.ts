@@ -98,7 +98,7 @@ export class Memory {
 
   /** The conversation as an engine sees it. */
   context(): readonly ContextItem[] {
-    return this.#entries.flatMap((entry) => toContext(entry.item, entry.caller) ?? []);
+    return this.#entries.flatMap((entry) => toContext(entry.item, entry.caller, entry.agent) ?? []);
   }
 
   #entry(itemId: string): Entry | undefined {
@@ -121,10 +121,10 @@ export class Memory {
 }
 
 /** An item of the wire as an engine sees it; `undefined` for items that engines have no use for. */
-export function toContext(item: Item, caller?: CallerAudio): ContextItem | undefined {
+export function toContext(item: Item, caller?: CallerAudio, agent?: AgentAudio): ContextItem | undefined {
   switch (item.type) {
     case "message":
-      return { id: item.id, role: item.role, parts: item.content.map((part) => toPart(part, caller)) };
+      return { id: item.id, role: item.role, parts: item.content.map((part) => toPart(part, caller, agent)) };
     case "function_call":
       return { id: item.id, role: "toolCall", callId: item.call_id, name: item.name, arguments: item.arguments };
     case "function_call_output":
@@ -134,15 +134,17 @@ export function toContext(item: Item, caller?: CallerAudio): ContextItem | undef
   }
 }
 
-function toPart(part: ContentPart, caller: CallerAudio | undefined): ContextPart {
+function toPart(part: ContentPart, caller: CallerAudio | undefined, agent: AgentAudio | undefined): ContextPart {
   switch (part.type) {
     case "input_text":
     case "output_text":
       return { kind: "text", text: part.text };
     case "input_image":
       return { kind: "image", url: part.image_url };
-    case "output_audio":
-      return { kind: "audio", pcm: undefined, transcript: part.transcript, voicedStartMs: 0, voicedEndMs: 0 };
+    case "output_audio": {
+      const voicedEndMs = agent?.audioMs ?? 0;
+      return { kind: "audio", pcm: undefined, transcript: part.transcript, voicedStartMs: 0, voicedEndMs };
+    }
     case "input_audio": {
       const { pcm, voicedStartMs = 0, voicedEndMs = 0 } = caller ?? {};
       return { kind: "audio", pcm, transcript: part.transcript ?? undefined, voicedStartMs, voicedEndMs };
