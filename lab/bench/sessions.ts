@@ -6,7 +6,6 @@
  * voice is detected), `--cpu-prof` (adds what dominates).
  */
 import { type ChildProcess, execFileSync, fork } from "node:child_process";
-import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { SAMPLES_PER_MS } from "@sluice/conversation";
@@ -31,10 +30,10 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
   const load = new Child<LoadRequest, LoadReport>("load.ts", 1);
   try {
     const { agent, caller } = await spokenTurn();
-    const { port } = await server.ask({ kind: "start", transportOnly, agent }, "started");
+    const { url } = await server.ask({ kind: "start", transportOnly, agent }, "started");
     const idle = await server.ask({ kind: "measure", profile: false }, "measured");
     console.log(`opening ${sessions} sessions`);
-    await load.ask({ kind: "open", caller, port, sessions, transportOnly }, "opened");
+    await load.ask({ kind: "open", caller, url, sessions, transportOnly }, "opened");
     await sleep(CYCLE_MS + 1000);
     console.log(`measuring for ${seconds} s`);
     await server.ask({ kind: "measure", profile }, "measured");
@@ -107,15 +106,14 @@ class Child<Request, Answer extends { readonly kind: string }> {
 
   /** Sends `request` and waits for the answer of that kind. */
   async ask<Kind extends Answer["kind"]>(request: Request, kind: Kind): Promise<Extract<Answer, { kind: Kind }>> {
-    const ended = new AbortController();
-    const answer = once(this.#process, "message", { signal: ended.signal });
-    const onExit = () => ended.abort(new Error("a process of the bench ended early"));
-    this.#process.once("exit", onExit);
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    const onExit = () => reject(new Error("a process of the bench ended early"));
+    this.#process.once("message", resolve).once("exit", onExit);
     this.#process.send(request as object);
-    const [message] = (await answer) as [Answer];
+    const answer = await promise;
     this.#process.off("exit", onExit);
-    if (message.kind !== kind) throw new Error(`expected ${kind}, got ${message.kind}`);
-    return message as Extract<Answer, { kind: Kind }>;
+    if (answer.kind !== kind) throw new Error(`expected ${kind}, got ${answer.kind}`);
+    return answer as Extract<Answer, { kind: Kind }>;
   }
 
   /** Sends a request that has no answer. */

@@ -43,13 +43,13 @@ process.on("message", (request: LoadRequest) => {
   else close();
 });
 
-async function open({ caller, port, sessions, transportOnly }: LoadRequest & { kind: "open" }): Promise<void> {
+async function open({ caller, url, sessions, transportOnly }: LoadRequest & { kind: "open" }): Promise<void> {
   payloads = await encodeTurn(caller);
   timer = setInterval(sendDue, 1);
   const waiting = Array.from({ length: sessions }, (_, index) => index);
   const openNext = async () => {
     for (let index = waiting.shift(); index !== undefined; index = waiting.shift())
-      callers.push(await connect(port, index, sessions, transportOnly));
+      callers.push(await connect(url, index, sessions, transportOnly));
   };
   await Promise.all(Array.from({ length: AT_ONCE }, openNext));
 }
@@ -73,7 +73,7 @@ function withRedundancy(before: Buffer, frame: Buffer): Buffer {
   return Buffer.concat([header, before, frame]);
 }
 
-async function connect(port: number, index: number, sessions: number, transportOnly: boolean): Promise<Caller> {
+async function connect(url: string, index: number, sessions: number, transportOnly: boolean): Promise<Caller> {
   const peer = new PeerConnection(`caller ${index}`, {
     iceServers: [],
     bindAddress: "127.0.0.1",
@@ -86,7 +86,11 @@ async function connect(port: number, index: number, sessions: number, transportO
   const track = peer.addTrack(audio);
   const events = peer.createDataChannel("oai-events");
   const offer = await gathered(peer);
-  const answered = await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: withRed(offer) });
+  const answered = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/sdp" },
+    body: withRed(offer),
+  });
   const answer = await answered.text();
   if (!answered.ok) throw new Error(answer);
   const opened = new Promise<void>((resolve, reject) => {

@@ -18,7 +18,7 @@ export type ServerRequest =
 
 /** Answered by the server. */
 export type ServerReport =
-  | { readonly kind: "started"; readonly port: number }
+  | { readonly kind: "started"; readonly url: string }
   | {
       readonly kind: "measured";
       readonly elapsedMs: number;
@@ -38,7 +38,7 @@ export type LoadRequest =
   | {
       readonly kind: "open";
       readonly caller: Int16Array;
-      readonly port: number;
+      readonly url: string;
       readonly sessions: number;
       readonly transportOnly: boolean;
     }

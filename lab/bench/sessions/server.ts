@@ -1,4 +1,4 @@
-/** The transceiver under load, in a process of its own: what `sluice start` runs, with an agent of fixed speech. */
+/** The transceiver under load, in a process of its own: as `sluice start` runs it, with an agent of fixed speech. */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -7,35 +7,109 @@ import { text } from "node:stream/consumers";
 import type { Link, LinkListener, Pcm, SpeechToSpeech, Utterance } from "@sluice/conversation";
 import { createSileroVad } from "@sluice/engines";
 import { createKeyRing, createServerId, generateKey } from "@sluice/routing";
-import { loadOpus, type OpusCodec, serveWebRtc } from "@sluice/transceiver";
+import { loadOpus, type OpusCodec, serveTransceiver, serveWebRtc } from "@sluice/transceiver";
 import pino from "pino";
-import { Calls, createId } from "../../../packages/transceiver/src/node/calls.ts";
-import { Metrics } from "../../../packages/transceiver/src/node/metrics.ts";
 import { type Dominant, startProfile } from "./cpu-profile.ts";
 import { CYCLE_MS, type ServerReport, type ServerRequest } from "./messages.ts";
 
-const CHUNK = 2400; // 100 ms
+const CHUNK_SAMPLES = 2400; // 100 ms
+const MOST_CALLS = 2000;
 const now = () => performance.now();
-const counts = { responses: 0, interrupted: 0 };
+const turns = { responses: 0, interrupted: 0 };
+const identity = {
+  keyRing: createKeyRing([generateKey(randomBytes)]),
+  serverId: createServerId(1, 1),
+  log: pino({ level: "error" }),
+};
 
-process.on("message", (request: ServerRequest) => {
-  if (request.kind === "start") void start(request.transportOnly, request.agent);
+/** What is measured. */
+interface Server {
+  /** Where offers go. */
+  readonly url: string;
+  counts(): Promise<{ received: number; sent: number; sendErrors: number; pacingErrorMsP99: number }>;
+}
+
+process.once("message", async (request: ServerRequest) => {
+  if (request.kind !== "start") return;
+  const server = await (request.transportOnly ? serveTransport(request.agent) : serveCalls(request.agent));
+  let from = { at: now(), cpu: process.cpuUsage(), ...(await server.counts()), ...turns };
+  let endProfile: (() => Promise<Dominant>) | undefined;
+  const measure = async (profile: boolean): Promise<ServerReport> => {
+    const cpu = process.cpuUsage(from.cpu);
+    const elapsedMs = now() - from.at;
+    const dominant = await endProfile?.();
+    const { received, sent, sendErrors, pacingErrorMsP99 } = await server.counts();
+    const measured = {
+      elapsedMs,
+      cpuMs: (cpu.user + cpu.system) / 1000,
+      rssMb: process.memoryUsage.rss() / 1e6,
+      received: received - from.received,
+      sent: sent - from.sent,
+      sendErrors: sendErrors - from.sendErrors,
+      pacingErrorMsP99,
+      responses: turns.responses - from.responses,
+      interrupted: turns.interrupted - from.interrupted,
+    };
+    endProfile = profile ? await startProfile() : undefined;
+    from = { at: now(), cpu: process.cpuUsage(), received, sent, sendErrors, pacingErrorMsP99, ...turns };
+    return { kind: "measured", ...measured, dominant };
+  };
+  process.on("message", (next: ServerRequest) => {
+    if (next.kind === "measure") void measure(next.profile).then(report);
+    if (next.kind === "close") process.exit(0);
+  });
+  report({ kind: "started", url: server.url });
 });
 
-async function start(transportOnly: boolean, agent: Pcm): Promise<void> {
-  const opus = transportOnly ? withoutDecoding(await loadOpus()) : await loadOpus();
-  const log = pino({ level: "error" });
+/** Whole calls: signaling, events, voice activity, turns, responses. */
+async function serveCalls(agent: Pcm): Promise<Server> {
+  const transceiver = await serveTransceiver({
+    ...identity,
+    host: "127.0.0.1",
+    port: 0,
+    udpPort: 0,
+    advertise: ["127.0.0.1"],
+    apiKey: undefined,
+    engines: { vad: await createSileroVad(), speech: fixedSpeech(agent) },
+    model: "bench",
+    version: "0.0.0",
+    staticDir: undefined,
+    maxCalls: MOST_CALLS,
+  });
+  const origin = transceiver.url.replace("localhost", "127.0.0.1");
+  return {
+    url: `${origin}/v1/realtime/calls`,
+    async counts() {
+      const metrics = await (await fetch(`${origin}/metrics`)).text();
+      const read = (name: string) =>
+        Number(
+          metrics
+            .split("\n")
+            .find((line) => line.startsWith(`${name} `))
+            ?.split(" ")[1],
+        );
+      const packets = (reason: string) => read(`transceiver_udp_packets_total{reason="${reason}"}`);
+      return {
+        received: packets("received"),
+        sent: packets("sent"),
+        sendErrors: packets("sendErrors"),
+        pacingErrorMsP99: read("pacing_error_seconds_p99") * 1000,
+      };
+    },
+  };
+}
+
+/** No conversations: the agent speaks in its half of every turn, whatever it hears, and nothing is decoded. */
+async function serveTransport(agent: Pcm): Promise<Server> {
   const server = await serveWebRtc({
+    ...identity,
     udpPort: 0,
     host: "127.0.0.1",
-    keyRing: createKeyRing([generateKey(randomBytes)]),
-    serverId: createServerId(1, 1),
-    opus,
-    maxSessions: 2000,
+    opus: withoutDecoding(await loadOpus()),
+    maxSessions: MOST_CALLS,
     now,
-    log,
   });
-  const accept = transportOnly ? player(agent) : await conversations(agent, log);
+  const accept = player(agent);
   const http = createServer(async (request, response) => {
     try {
       const { answer } = await server.answer(await text(request), accept);
@@ -45,43 +119,13 @@ async function start(transportOnly: boolean, agent: Pcm): Promise<void> {
     }
   }).listen(0, "127.0.0.1");
   await once(http, "listening");
-
-  let from = { at: now(), cpu: process.cpuUsage(), udp: { ...server.stats().udp }, ...counts };
-  let endProfile: (() => Promise<Dominant>) | undefined;
-  const measure = async (profile: boolean) => {
-    const { udp, pacingErrorMsP99 } = server.stats();
-    const cpu = process.cpuUsage(from.cpu);
-    const measured = {
-      kind: "measured" as const,
-      elapsedMs: now() - from.at,
-      cpuMs: (cpu.user + cpu.system) / 1000,
-      rssMb: process.memoryUsage.rss() / 1e6,
-      received: udp.received - from.udp.received,
-      sent: udp.sent - from.udp.sent,
-      sendErrors: udp.sendErrors - from.udp.sendErrors,
-      pacingErrorMsP99,
-      responses: counts.responses - from.responses,
-      interrupted: counts.interrupted - from.interrupted,
-    };
-    const dominant = await endProfile?.();
-    endProfile = profile ? await startProfile() : undefined;
-    report({ ...measured, dominant });
-    from = { at: now(), cpu: process.cpuUsage(), udp: { ...server.stats().udp }, ...counts };
+  return {
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
+    async counts() {
+      const { udp, pacingErrorMsP99 } = server.stats();
+      return { ...udp, pacingErrorMsP99 };
+    },
   };
-  process.on("message", (request: ServerRequest) => {
-    if (request.kind === "measure") void measure(request.profile);
-    if (request.kind === "close") process.exit(0);
-  });
-  report({ kind: "started", port: (http.address() as AddressInfo).port });
-}
-
-/** Whole calls: events, voice activity, turns, responses. */
-async function conversations(agent: Pcm, log: pino.Logger): Promise<(link: Link) => LinkListener> {
-  const engines = { vad: await createSileroVad(), speech: fixedSpeech(agent) };
-  const limits = { maxCalls: 2000, maxDurationMs: 3_600_000 };
-  const metrics: Metrics = new Metrics(() => calls.size);
-  const calls = new Calls({ engines, model: "bench", now, log, ...limits }, () => metrics);
-  return (link) => calls.begin(link, { id: createId("rtc"), pipe: "webrtc", model: undefined, defaults: [] });
 }
 
 function fixedSpeech(agent: Pcm): SpeechToSpeech {
@@ -89,47 +133,41 @@ function fixedSpeech(agent: Pcm): SpeechToSpeech {
     description: "Says the same at every turn.",
     open: () => ({
       async *respond(_request, signal) {
-        counts.responses += 1;
-        yield { kind: "transcript", delta: "I hear you well." };
-        for (let at = 0; at < agent.length && !signal.aborted; at += CHUNK)
-          yield { kind: "audio", pcm: agent.subarray(at, at + CHUNK) };
+        turns.responses += 1;
         signal.addEventListener("abort", () => {
-          counts.interrupted += 1;
+          turns.interrupted += 1;
         });
+        yield { kind: "transcript", delta: "The quick brown fox." };
+        for (let at = 0; at < agent.length && !signal.aborted; at += CHUNK_SAMPLES)
+          yield { kind: "audio", pcm: agent.subarray(at, at + CHUNK_SAMPLES) };
       },
       close: () => {},
     }),
   };
 }
 
-/** No conversation: the agent speaks in its half of every turn, whatever it hears. */
 function player(agent: Pcm): (link: Link) => LinkListener {
   let opened = 0;
   return (link) => {
     let turn = 0;
     let timer: NodeJS.Timeout | undefined;
     const play = () => {
-      const itemId = `item_${turn++}`;
-      const utterance: Utterance = { responseId: `resp_${turn}`, itemId, outputIndex: 0, contentIndex: 0 };
+      turn += 1;
+      const utterance: Utterance = { responseId: `r${turn}`, itemId: `i${turn}`, outputIndex: 0, contentIndex: 0 };
       link.play(utterance, agent);
       link.endUtterance(utterance);
+      timer = setTimeout(play, CYCLE_MS);
     };
     return {
       onOpen() {
-        setTimeout(
-          () => {
-            play();
-            timer = setInterval(play, CYCLE_MS);
-          },
-          (opened++ * 1009) % CYCLE_MS,
-        );
+        timer = setTimeout(play, (opened++ * 1009) % CYCLE_MS); // the agents' turns are spread evenly too
       },
       onMessage() {},
       onEarlyAudio() {},
       onOrderedAudio() {},
       onSent() {},
       onUtteranceEnded() {},
-      onClosed: () => clearInterval(timer),
+      onClosed: () => clearTimeout(timer),
     };
   };
 }
