@@ -62,7 +62,8 @@ export interface UplinkCounts {
 
 interface Entry {
   readonly sequenceNumber: number;
-  readonly timestamp: number;
+  /** Place of its first sample, in ticks, before {@link Uplink.#slip}. */
+  readonly position: number;
   readonly arrivedAt: Milli;
   /** Empty for a packet that is no audio but has a place in the sequence. */
   readonly payload: Uint8Array;
@@ -120,10 +121,10 @@ export class Uplink {
   #next: number | undefined; // unwrapped sequence number that the ordered stream needs
   #highest = 0;
   #timestamp = 0; // unwrapped, of the packet with the highest sequence number
+  #position = 0; // of that packet
   #strayNext: number | undefined; // would confirm a restart
   #lastArrivalAt: Milli = 0;
-  #releasedAt: Milli = 0; // arrival of the packet released last
-  #shift = 0; // position = unwrapped timestamp + shift
+  #slip = 0; // by how much timestamps fell short of what was heard
   #orderedEnd = 0; // ticks
   #earlyEnd = 0; // ticks
   #packetTicks = DEFAULT_PACKET_TICKS;
@@ -182,10 +183,10 @@ export class Uplink {
     const sequenceNumber = unwrapSequenceNumber(this.#highest, packet.sequenceNumber);
     const timestamp = unwrapTimestamp(this.#timestamp, packet.timestamp);
     this.#reception!.handlePacket(now, sequenceNumber, timestamp);
+    if (sequenceNumber > this.#highest) this.#advance(now, sequenceNumber, timestamp);
+    this.#accept(now, sequenceNumber, this.#positionOf(sequenceNumber, timestamp), packet);
     this.#lastArrivalAt = now;
     this.#dtx = undefined;
-    if (sequenceNumber > this.#highest) this.#advance(now, sequenceNumber, timestamp);
-    this.#accept(now, sequenceNumber, timestamp, packet);
     this.#release(output);
     this.#hearEarly(now, output);
     this.#requestRepairs(now);
@@ -265,19 +266,29 @@ export class Uplink {
     this.#givenUp.clear();
     this.#strayNext = undefined;
     this.#interrupted = false;
-    const pausedTicks = this.#reception === undefined ? 0 : (now - this.#releasedAt) * OPUS_TICKS_PER_MS;
-    const position = this.#orderedEnd + Math.max(0, Math.round(pausedTicks) - this.#packetTicks);
+    const pausedTicks = this.#reception === undefined ? 0 : (now - this.#lastArrivalAt) * OPUS_TICKS_PER_MS;
     this.#reception = new Reception(packet.ssrc, OPUS_TICKS_PER_MS);
     this.#next = packet.sequenceNumber;
     this.#highest = packet.sequenceNumber;
     this.#timestamp = packet.timestamp;
-    this.#shift = position - packet.timestamp;
-    this.#releasedAt = now;
+    this.#position = this.#orderedEnd + Math.max(0, Math.round(pausedTicks) - this.#packetTicks);
+    this.#slip = 0;
   }
 
-  /** Notes what the newest packet has overtaken. */
+  /**
+   * Takes up the newest packet and notes what it has overtaken. A timestamp that stepped back, or ahead of the wall,
+   * has restarted: then positions go on from the packet before.
+   */
   #advance(now: Milli, sequenceNumber: number, timestamp: number): void {
-    if (sequenceNumber - this.#highest <= MAX_WAITING) {
+    const steps = sequenceNumber - this.#highest;
+    const passedTicks = Math.round((now - this.#lastArrivalAt) * OPUS_TICKS_PER_MS);
+    const usualTicks = Math.max(steps * this.#packetTicks, passedTicks);
+    const ticks = timestamp - this.#timestamp;
+    const isPlausible = ticks > 0 && ticks <= usualTicks + TIMESTAMP_TOLERANCE_TICKS;
+    this.#position += isPlausible
+      ? ticks
+      : Math.max(steps * this.#packetTicks, passedTicks - TIMESTAMP_TOLERANCE_TICKS);
+    if (steps <= MAX_WAITING) {
       for (let missing = this.#highest + 1; missing < sequenceNumber; missing++)
         this.#requests.handleMissing(now, missing);
     }
@@ -285,8 +296,15 @@ export class Uplink {
     this.#timestamp = timestamp;
   }
 
+  /** Place of a packet relative to the newest; by its number where its timestamp cannot be meant so. */
+  #positionOf(sequenceNumber: number, timestamp: number): number {
+    const before = this.#timestamp - timestamp;
+    const isPlausible = before >= 0 && before <= MAX_FILL_TICKS && before > 0 === sequenceNumber < this.#highest;
+    return this.#position - (isPlausible ? before : (this.#highest - sequenceNumber) * this.#packetTicks);
+  }
+
   /** Puts the packet, and the earlier ones that RED brings again, in their places. */
-  #accept(now: Milli, sequenceNumber: number, timestamp: number, packet: RtpPacket): void {
+  #accept(now: Milli, sequenceNumber: number, position: number, packet: RtpPacket): void {
     const { opus, red } = this.#options.payloadTypes;
     let payload = packet.payload;
     if (packet.payloadType === red) {
@@ -296,17 +314,17 @@ export class Uplink {
       blocks.redundant.forEach((block, index) => {
         if (block.payloadType !== opus || block.payload.length === 0) return;
         const earlier = sequenceNumber - (count - index);
-        this.#place(now, earlier, timestamp - block.timestampOffset, block.payload, true);
+        this.#place(now, earlier, position - block.timestampOffset, block.payload, true);
       });
       payload = blocks.primary.payload;
     } else if (packet.payloadType !== opus) {
       this.#count("malformed");
       payload = NO_AUDIO;
     }
-    this.#place(now, sequenceNumber, timestamp, payload, false);
+    this.#place(now, sequenceNumber, position, payload, false);
   }
 
-  #place(now: Milli, sequenceNumber: number, timestamp: number, payload: Uint8Array, redundant: boolean): void {
+  #place(now: Milli, sequenceNumber: number, position: number, payload: Uint8Array, redundant: boolean): void {
     if (sequenceNumber < this.#next! || this.#waiting.has(sequenceNumber)) {
       if (!redundant) this.#countUnneeded(now, sequenceNumber);
       return;
@@ -319,7 +337,7 @@ export class Uplink {
     const repaired = redundant || missed?.arrival === "retransmitted";
     if (missed !== undefined && !repaired) this.#count("reordered");
     const origin = repaired ? "repaired" : "received";
-    this.#waiting.set(sequenceNumber, { sequenceNumber, timestamp, arrivedAt: now, payload, ticks, origin });
+    this.#waiting.set(sequenceNumber, { sequenceNumber, position, arrivedAt: now, payload, ticks, origin });
   }
 
   #countUnneeded(now: Milli, sequenceNumber: number): void {
@@ -349,7 +367,6 @@ export class Uplink {
 
   #releaseOne(entry: Entry, output: Output): void {
     this.#fillSilence(entry, 0, output);
-    this.#releasedAt = entry.arrivedAt;
     this.#repairMs *= REPAIR_MEMORY;
     if (entry.ticks === 0) return;
     this.#packetTicks = entry.ticks;
@@ -385,7 +402,7 @@ export class Uplink {
       this.#rememberGivenUp(sequenceNumber, following.arrivedAt);
     }
     this.#next = following.sequenceNumber;
-    const lostTicks = Math.min(missing * this.#packetTicks, this.#gapTicks(following, missing * this.#packetTicks));
+    const lostTicks = Math.min(missing * this.#packetTicks, this.#gapTicks(following));
     const ticks = Math.min(lostTicks, MAX_FILL_TICKS);
     const fecTicks = Math.min(this.#packetTicks, ticks);
     const fec =
@@ -405,21 +422,15 @@ export class Uplink {
     if (this.#givenUp.size > MAX_GIVEN_UP) this.#givenUp.delete(this.#givenUp.keys().next().value!);
   }
 
-  /**
-   * Ticks between what is out and `entry`, of which `lostTicks` are known to be lost packets. A timestamp that stepped
-   * back, or ahead of the wall, has restarted: then positions go on from what is out.
-   */
-  #gapTicks(entry: Entry, lostTicks: number): number {
-    const gap = entry.timestamp + this.#shift - this.#orderedEnd;
-    const elapsed = Math.max(0, entry.arrivedAt - this.#releasedAt) * OPUS_TICKS_PER_MS;
-    if (gap >= 0 && gap <= Math.max(lostTicks, elapsed) + TIMESTAMP_TOLERANCE_TICKS) return gap;
-    this.#shift += lostTicks - gap;
-    return lostTicks;
+  /** Ticks between what is out and `entry`, which slips where the two would overlap. */
+  #gapTicks(entry: Entry): number {
+    this.#slip = Math.max(this.#slip, this.#orderedEnd - entry.position);
+    return entry.position + this.#slip - this.#orderedEnd;
   }
 
   /** Fills up to `reserveTicks` before `entry` with the silence that the caller's side did not send. */
   #fillSilence(entry: Entry, reserveTicks: number, output: Output): void {
-    const gap = this.#gapTicks(entry, reserveTicks) - reserveTicks;
+    const gap = this.#gapTicks(entry) - reserveTicks;
     if (gap < TICKS_PER_SAMPLE) return;
     const fill = Math.min(gap, MAX_FILL_TICKS);
     this.#orderedEnd += gap - fill;
@@ -454,12 +465,9 @@ export class Uplink {
 
   /** Lets voice activity hear what came now and has to wait. */
   #hearEarly(now: Milli, output: Output): void {
-    const latest = this.#orderedEnd + (now - this.#releasedAt) * OPUS_TICKS_PER_MS + TIMESTAMP_TOLERANCE_TICKS;
     for (const entry of this.#waiting.values()) {
-      const position = entry.timestamp + this.#shift;
+      const position = entry.position + this.#slip;
       if (entry.arrivedAt !== now || entry.ticks === 0 || position < this.#earlyEnd) continue;
-      // A timestamp that has restarted says nothing of the place until the stream is in order again.
-      if (position > latest) continue;
       const pcm = this.#options.earlyDecoder.decode(entry.payload);
       if (pcm === undefined) continue;
       output.early.push({ pcm, mediaMs: position / OPUS_TICKS_PER_MS });
