@@ -122,6 +122,7 @@ export class Uplink {
   #highest = 0;
   #timestamp = 0; // unwrapped, of the packet with the highest sequence number
   #position = 0; // of that packet
+  #advancedAt: Milli = 0; // when it came
   #strayNext: number | undefined; // would confirm a restart
   #lastArrivalAt: Milli = 0;
   #slip = 0; // by how much timestamps fell short of what was heard
@@ -271,6 +272,7 @@ export class Uplink {
     this.#next = packet.sequenceNumber;
     this.#highest = packet.sequenceNumber;
     this.#timestamp = packet.timestamp;
+    this.#advancedAt = now;
     this.#position = this.#orderedEnd + Math.max(0, Math.round(pausedTicks) - this.#packetTicks);
     this.#slip = 0;
   }
@@ -281,7 +283,7 @@ export class Uplink {
    */
   #advance(now: Milli, sequenceNumber: number, timestamp: number): void {
     const steps = sequenceNumber - this.#highest;
-    const passedTicks = Math.round((now - this.#lastArrivalAt) * OPUS_TICKS_PER_MS);
+    const passedTicks = Math.round((now - this.#advancedAt) * OPUS_TICKS_PER_MS);
     const usualTicks = Math.max(steps * this.#packetTicks, passedTicks);
     const ticks = timestamp - this.#timestamp;
     const isPlausible = ticks > 0 && ticks <= usualTicks + TIMESTAMP_TOLERANCE_TICKS;
@@ -294,6 +296,7 @@ export class Uplink {
     }
     this.#highest = sequenceNumber;
     this.#timestamp = timestamp;
+    this.#advancedAt = now;
   }
 
   /** Place of a packet relative to the newest; by its number where its timestamp cannot be meant so. */
