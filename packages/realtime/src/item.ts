@@ -242,7 +242,7 @@ export const newItem = z.discriminatedUnion("type", [
     arguments: z.string(),
     approval_request_id: z.string().nullable().default(null),
     output: z.string().nullable().default(null),
-    error: z.unknown().transform((error) => error ?? null),
+    error: z.unknown().default(null),
   }),
   z.object({
     ...head,

@@ -149,19 +149,16 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   const bound = (server.address() as AddressInfo).port;
   let closed: Promise<void> | undefined;
   const close = (reason = "the server is closing") => {
-    closed ??= new Promise((resolve) => {
+    closed ??= (async () => {
+      const stopped = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
       const grace = setTimeout(() => {
         server.closeAllConnections();
         webSockets.terminate();
       }, CLOSE_GRACE_MS);
-      server.close(() => {
-        clearTimeout(grace);
-        webSockets.terminate();
-        resolve();
-      });
-      webSockets.close(reason);
-      server.closeIdleConnections();
-    });
+      await Promise.all([stopped, webSockets.close(reason)]);
+      clearTimeout(grace);
+    })();
     return closed;
   };
   if (signal?.aborted) void close();

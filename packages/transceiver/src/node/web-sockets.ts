@@ -34,6 +34,7 @@ export class WebSockets {
   readonly #limits: WebSocketLinkLimits;
   readonly #server: WebSocketServer;
   readonly #open = new Map<WebSocketLink, WebSocket>();
+  readonly #emptied: (() => void)[] = [];
   readonly #timer: NodeJS.Timeout;
 
   constructor(options: WebSocketsOptions) {
@@ -68,15 +69,16 @@ export class WebSockets {
     this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#drive(webSocket, accept, onError));
   }
 
-  /** Takes no more, and says goodbye to what is open. */
-  close(reason: string): void {
-    for (const link of [...this.#open.keys()]) link.close(reason);
+  /** Takes no more, and says goodbye to what is open; resolves when all of it is closed. */
+  async close(reason: string): Promise<void> {
     this.#server.close();
+    for (const link of [...this.#open.keys()]) link.close(reason);
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#emptied.push(resolve));
+    clearInterval(this.#timer);
   }
 
   /** Drops what is still open. */
   terminate(): void {
-    clearInterval(this.#timer);
     for (const webSocket of this.#open.values()) webSocket.terminate();
   }
 
@@ -103,6 +105,7 @@ export class WebSockets {
     webSocket.on("close", (code) => {
       this.#open.delete(link);
       contain(() => link.handleClosed(now(), code));
+      if (this.#open.size === 0) for (const resolve of this.#emptied.splice(0)) resolve();
     });
     contain(() => link.start(now(), accept(link)));
   }

@@ -44,7 +44,7 @@ type Env = { Bindings: SignalingBindings };
 
 const secretRequest = z.object({
   expires_after: z.object({ seconds: z.int().min(10).max(7200).optional() }).nullish(),
-  session: z.unknown(),
+  session: z.unknown().optional(),
   /** Ours: the secret opens one session only. */
   sluice: z.object({ single_use: z.boolean().optional() }).optional(),
 });
