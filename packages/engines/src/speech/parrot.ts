@@ -70,7 +70,7 @@ async function* respond(
     return;
   }
   if (heard.kind !== "speech") {
-    yield* say(tts, heard.kind === "text" ? `You wrote: ${heard.text} ${HELP}` : NOTHING_HEARD, request.voice, signal);
+    yield* say(tts, heard.kind === "text" ? `You wrote: ${heard.text} ${HELP}` : NOTHING_HEARD, request, signal);
     return;
   }
   const echoed = new AbortController();
@@ -127,7 +127,7 @@ function makeRemark(tts: TextToSpeech | undefined, request: SpeechRequest, voice
     const began = await orAborted(Promise.race([request.began.catch(() => undefined), late.promise]), signal);
     clearTimeout(timer);
     if (signal.aborted) return;
-    for await (const event of say(tts, remarkText(voicedMs, began), request.voice, signal)) events.push(event);
+    for await (const event of say(tts, remarkText(voicedMs, began), request, signal)) events.push(event);
   };
   make().then(
     () => events.end(),
@@ -154,11 +154,13 @@ function makeRemark(tts: TextToSpeech | undefined, request: SpeechRequest, voice
 async function* say(
   tts: TextToSpeech | undefined,
   text: string,
-  voice: string,
+  { voice, speed }: SpeechRequest,
   signal: AbortSignal,
 ): AsyncGenerator<SpeechEvent> {
   if (!tts) return;
-  for await (const event of tts.speak(once(text), { voice }, signal))
+  // Its sentences are English, whatever the caller's language is.
+  const options = { voice, ...(speed === undefined ? {} : { speed }) };
+  for await (const event of tts.speak(once(text), options, signal))
     yield event.kind === "audio" ? event : { kind: "transcript", delta: event.text };
 }
 
