@@ -38,7 +38,9 @@ export class HistoryView {
     );
     const quantileLines = total
       ? (["p50", "p95"] as const).map((name) =>
-          draw(make("i", { class: "level quantile" }, make("b", {}, name)), { at: `${(100 * total[name]) / scale}%` }),
+          draw(make("i", { class: `level quantile ${name}` }, make("b", {}, name)), {
+            at: `${(100 * total[name]) / scale}%`,
+          }),
         )
       : [];
     const columns = make("div", { class: "stacks", role: "radiogroup", "aria-label": "Turns" });
@@ -78,5 +80,5 @@ export class HistoryView {
 }
 
 function figure(term: string, value: string, unit = ""): Node[] {
-  return [make("div", {}, make("dt", {}, term), make("dd", {}, value, make("small", {}, unit)))];
+  return [make("div", {}, make("dt", {}, term), make("dd", {}, value, make("small", {}, value === "–" ? "" : unit)))];
 }

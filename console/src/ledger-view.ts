@@ -105,7 +105,7 @@ export function drawVitals(list: HTMLElement, stats: StatsDigest | undefined): v
   ];
   list.replaceChildren(
     ...figures.map(([term, value, unit]) =>
-      make("div", {}, make("dt", {}, term), make("dd", {}, value, make("small", {}, unit))),
+      make("div", {}, make("dt", {}, term), make("dd", {}, value, make("small", {}, value === "–" ? "" : unit))),
     ),
   );
 }
