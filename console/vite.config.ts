@@ -6,7 +6,7 @@ const server = "http://localhost:8080";
 
 export default defineConfig({
   base: "/",
-  resolve: { conditions: ["source", "module", "browser", "development|production"] },
+  resolve: { conditions: ["sluice-source", "module", "browser", "development|production"] },
   // Target what has WebRTC encoded for years; the page has no polyfills.
   build: { target: "es2024", outDir: "dist", emptyOutDir: true, reportCompressedSize: false },
   server: { proxy: { "/v1": { target: server, ws: true }, "/metrics": server } },

@@ -29,7 +29,7 @@ const START_MS = 30_000;
 /** Starts `sluice start` on free ports and waits until it says that it is ready; throws what it printed if it is not. */
 export async function startSluice({ args = [], env = {}, nodeArgs = [] }: SluiceOptions = {}): Promise<SluiceProcess> {
   const flags = ["start", "--port", "0", "--udp-port", "0", "--log-level", "warn", ...args];
-  const child = spawn(process.execPath, ["--conditions=source", ...nodeArgs, MAIN, ...flags], {
+  const child = spawn(process.execPath, ["--conditions=sluice-source", ...nodeArgs, MAIN, ...flags], {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -30,7 +30,7 @@ process.exit(codes.find((code) => code !== 0) ?? 0);
 function runTests(paths: readonly string[], concurrency: number): number {
   if (paths.length === 0) return 0;
   const flags = [
-    "--conditions=source",
+    "--conditions=sluice-source",
     "--test",
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${TEST_TIMEOUT_MS}`,

@@ -1,6 +1,6 @@
 /**
  * Takes pictures of the built page in its states, in both widths and both colour schemes, without a server:
- * `node --conditions=source console/test/screenshots.ts DIRECTORY`
+ * `node --conditions=sluice-source console/test/screenshots.ts DIRECTORY`
  */
 import { mkdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
