@@ -12,7 +12,11 @@ import type { Link } from "@sluice/conversation";
 import OpenAI from "openai";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
 import { WebSocket } from "ws";
-import { AtCapacity, Auth, ClientSecrets, createSignaling, type WebSocketRequest } from "../signaling/index.ts";
+import { Auth } from "../signaling/auth.ts";
+import { AtCapacity } from "../signaling/calls.ts";
+import { ClientSecrets } from "../signaling/client-secret.ts";
+import type { WebSocketRequest } from "../signaling/handshake.ts";
+import { createSignaling } from "../signaling/signaling.ts";
 import { createDtlsIdentity } from "../webrtc/dtls-certificate.ts";
 import { type HttpLimits, PortInUse, serveHttp } from "./http.ts";
 

@@ -1,5 +1,7 @@
 /** Reads request bodies within their bounds: what a client sends too much of is not kept. */
 
+import { boundaryOf, parseForm } from "./multipart.ts";
+
 /** A body that cannot be used; `status` and message are for its sender. */
 export class BodyError extends Error {
   override readonly name = "BodyError";
@@ -14,25 +16,15 @@ export class BodyError extends Error {
 }
 
 /** Bytes of an SDP offer, at most. */
-export const MAX_SDP_SIZE = 64 * 1024;
+const MAX_SDP_SIZE = 64 * 1024;
 /** Bytes of a session's JSON, at most. */
-export const MAX_SESSION_SIZE = 1024 * 1024;
+const MAX_SESSION_SIZE = 1024 * 1024;
 // Boundaries and part headers.
 const MULTIPART_OVERHEAD = 16 * 1024;
 
-/** The media type of a request, lower-case, without parameters. */
-export function mediaType(request: Request): string {
-  return (request.headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-}
-
-/** A body as UTF-8 text of at most `limit` bytes. */
-export async function readText(request: Request, limit: number): Promise<string> {
-  return decode(await readBytes(request, limit), null);
-}
-
 /** A body as JSON of at most {@link MAX_SESSION_SIZE}; an empty one is an empty object. */
 export async function readJson(request: Request): Promise<unknown> {
-  return parseJson((await readText(request, MAX_SESSION_SIZE)) || "{}", null);
+  return parseJson(decode(await readBytes(request, MAX_SESSION_SIZE), null) || "{}", null);
 }
 
 /** An offer, and the session that came with it. */
@@ -42,39 +34,43 @@ export interface CallBody {
   readonly session: unknown;
 }
 
-/** The body of a call: raw SDP, or a form of `sdp` and `session` with typed or untyped parts. */
+/** Reads the body of a call; see {@link parseCallBody}. */
 export async function readCall(request: Request): Promise<CallBody> {
-  switch (mediaType(request)) {
+  const contentType = request.headers.get("content-type") ?? "";
+  const isForm = mediaType(contentType) === "multipart/form-data";
+  const limit = isForm ? MAX_SDP_SIZE + MAX_SESSION_SIZE + MULTIPART_OVERHEAD : MAX_SDP_SIZE;
+  return parseCallBody(contentType, await readBytes(request, limit));
+}
+
+/** Raw SDP, or a form of `sdp` and `session` with typed or untyped parts; throws {@link BodyError} only. */
+export function parseCallBody(contentType: string, bytes: Uint8Array): CallBody {
+  switch (mediaType(contentType)) {
     case "application/sdp":
-      return { sdp: await readText(request, MAX_SDP_SIZE), session: undefined };
+      if (bytes.length > MAX_SDP_SIZE) throw tooLong(MAX_SDP_SIZE, null);
+      return { sdp: decode(bytes, null), session: undefined };
     case "multipart/form-data":
-      return readForm(request);
+      return parseCallForm(contentType, bytes);
     default:
       throw new BodyError(415, "Send the SDP offer as application/sdp, or sdp and session as multipart/form-data.");
   }
 }
 
-async function readForm(request: Request): Promise<CallBody> {
-  const bytes = await readBytes(request, MAX_SDP_SIZE + MAX_SESSION_SIZE + MULTIPART_OVERHEAD);
-  const headers = { "content-type": request.headers.get("content-type") ?? "" };
-  const form = await new Response(bytes, { headers }).formData().catch((cause: unknown) => {
-    throw new BodyError(400, `The body is not multipart/form-data: ${cause instanceof Error ? cause.message : cause}.`);
-  });
-  const sdp = await readPart(form, "sdp", MAX_SDP_SIZE);
-  if (sdp === undefined) throw new BodyError(400, "Missing required parameter: 'sdp'.", "sdp");
-  const session = await readPart(form, "session", MAX_SESSION_SIZE);
-  return { sdp, session: session === undefined ? undefined : parseJson(session, "session") };
+const mediaType = (contentType: string) => contentType.split(";")[0]!.trim().toLowerCase();
+
+function parseCallForm(contentType: string, bytes: Uint8Array): CallBody {
+  const boundary = boundaryOf(contentType);
+  if (boundary === undefined) throw new BodyError(400, "The content-type names no valid boundary.");
+  const form = parseForm(bytes, boundary);
+  if (!form) throw new BodyError(400, "The body is not a complete multipart/form-data.");
+  const sdp = form.get("sdp");
+  const session = form.get("session");
+  if (!sdp) throw new BodyError(400, "Missing required parameter: 'sdp'.", "sdp");
+  if (sdp.length > MAX_SDP_SIZE) throw tooLong(MAX_SDP_SIZE, "sdp");
+  if (session && session.length > MAX_SESSION_SIZE) throw tooLong(MAX_SESSION_SIZE, "session");
+  return { sdp: decode(sdp, "sdp"), session: session && parseJson(decode(session, "session"), "session") };
 }
 
-async function readPart(form: FormData, name: string, limit: number): Promise<string | undefined> {
-  const part = form.get(name);
-  if (part === null) return undefined;
-  const bytes = typeof part === "string" ? new TextEncoder().encode(part) : new Uint8Array(await part.arrayBuffer());
-  if (bytes.length > limit) throw tooLong(limit, name);
-  return decode(bytes, name);
-}
-
-async function readBytes(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
   if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLong(limit, null);
   const pieces: Uint8Array[] = [];
   let size = 0;
