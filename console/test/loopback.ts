@@ -2,12 +2,15 @@
  * A server inside the page: answers the SDK's call with a second peer connection and plays a tone for the agent's
  * voice. For looking at the page without a server; what a real one does is tested in `test/e2e`.
  */
-import type { ServerEventDraft } from "@sluice/realtime";
+import type { ServerEvent } from "@sluice/client";
+
+/** A server event before it has its `event_id`. */
+export type EventDraft<Event = ServerEvent> = Event extends ServerEvent ? Omit<Event, "event_id"> : never;
 
 /** What the page's `loopback` offers a script. */
 export interface Loopback {
   /** Sends an event to the page. */
-  emit(event: ServerEventDraft): void;
+  emit(event: EventDraft): void;
   /** Switches the agent's tone on or off. */
   tone(on: boolean): void;
   /** Breaks the connection. */

@@ -6,9 +6,8 @@ import { mkdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
-import type { ServerEventDraft } from "@sluice/realtime";
 import { chromium, type Page } from "playwright-core";
-import { installLoopback, type Loopback } from "./loopback.ts";
+import { type EventDraft, installLoopback, type Loopback } from "./loopback.ts";
 
 declare global {
   interface Window {
@@ -78,7 +77,7 @@ await browser.close();
 server.close();
 
 async function converse(page: Page): Promise<void> {
-  const emit = (event: ServerEventDraft) => page.evaluate((it) => window.loopback.emit(it), event);
+  const emit = (event: EventDraft) => page.evaluate((it) => window.loopback.emit(it), event);
   const lines = [
     [
       "Where does the time of a turn go?",
