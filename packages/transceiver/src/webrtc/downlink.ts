@@ -8,7 +8,7 @@
 import { type Milli, type Pcm, SAMPLES_PER_MS, type Utterance } from "@sluice/conversation";
 import { FRAME_MS, FRAME_SAMPLES, type OpusEncoder } from "../media/opus.ts";
 import { OPUS_TICKS_PER_MS } from "../media/opus-packet.ts";
-import { encodeRed, RED_MAX_BLOCK_SIZE } from "./red.ts";
+import { encodeRed, RED_MAX_TIMESTAMP_OFFSET, type RedBlock } from "./red.ts";
 import type { ReceptionReport, SenderReport } from "./rtcp.ts";
 import { encodeRtp } from "./rtp.ts";
 import { RtpHistory } from "./rtp-history.ts";
@@ -55,8 +55,12 @@ const TRAILING_FRAMES = 5;
 const TRAILING_FRAMES_AFTER_FLUSH = 3;
 const FADE_SAMPLES = 10 * SAMPLES_PER_MS;
 const STARVED_FADE_SAMPLES = 2.5 * SAMPLES_PER_MS;
-/** A stall of ours up to this long is made up for with a burst; after a longer one speech goes on from now. */
-const MAX_CATCH_UP_MS: Milli = 60;
+/**
+ * A frame that is late by up to this much keeps its place; after a longer stall speech goes on from now. The listener has
+ * run dry by then anyway, and what it sees as jitter makes it hold back all speech for long: after one stall of 140 ms
+ * that was made up for, Chromium's jitter buffer rose from 40 to 120 ms and stayed there turn after turn.
+ */
+const MAX_LATE_MS: Milli = 20;
 const DEFAULT_MAX_QUEUE_MS: Milli = 300_000;
 const MAX_SENDER_REPORTS = 16;
 /** Seconds from 1900 (NTP) to 1970 (Unix). */
@@ -77,7 +81,7 @@ export class Downlink {
   #marker = true;
   #trailing = 0;
   #faded: Pcm | undefined; // what is left of flushed speech
-  #previousPayload: Uint8Array | undefined; // of the frame 20 ms before
+  #previous: { readonly payload: Uint8Array; readonly timestamp: number } | undefined;
   #gain = 1;
   #gainTarget = 1;
   #gainStep = 0;
@@ -152,7 +156,7 @@ export class Downlink {
   /** The frame that is due at `now`, if any. */
   nextFrame(now: Milli): DownlinkFrame | undefined {
     if (this.#nextFrameAt === undefined || now < this.#nextFrameAt) return undefined;
-    if (now - this.#nextFrameAt > MAX_CATCH_UP_MS) this.#anchor(now);
+    if (now - this.#nextFrameAt > MAX_LATE_MS) this.#anchor(now);
     const ended = this.#queue.takeEnded();
     const source = this.#nextSource();
     if (source !== undefined) return this.#sendFrame(this.#nextFrameAt, source, ended);
@@ -211,7 +215,6 @@ export class Downlink {
   #anchor(at: Milli): void {
     this.#nextFrameAt = at;
     this.#marker = true;
-    this.#previousPayload = undefined;
     this.#origin ??= { at, timestamp: this.#timestamp };
     // #sendFrame adds the frame before it sends.
     const first = this.#lastFrameAt === undefined ? this.#timestamp : this.#timestamp + FRAME_TICKS;
@@ -245,7 +248,7 @@ export class Downlink {
     this.#packetCount = (this.#packetCount + 1) >>> 0;
     this.#octetCount = (this.#octetCount + packet.length - RTP_HEADER_SIZE) >>> 0;
     this.#marker = false;
-    this.#previousPayload = payload;
+    this.#previous = { payload, timestamp: this.#timestamp };
     this.#lastFrameAt = at;
     const goesOn = this.#trailing > 0 || this.#queue.isReady(FRAME_SAMPLES);
     this.#nextFrameAt = goesOn ? at + FRAME_MS : undefined;
@@ -291,11 +294,11 @@ export class Downlink {
       ssrc,
     };
     if (payloadTypes.red === undefined) return encodeRtp({ ...header, payloadType: payloadTypes.opus, payload });
-    const previous = this.#previousPayload;
-    const redundant =
-      previous !== undefined && previous.length <= RED_MAX_BLOCK_SIZE
-        ? [{ payloadType: payloadTypes.opus, timestampOffset: FRAME_TICKS, payload: previous }]
-        : [];
+    const redundant: RedBlock[] = [];
+    const timestampOffset = this.#timestamp - (this.#previous?.timestamp ?? -Infinity);
+    if (this.#previous !== undefined && timestampOffset <= RED_MAX_TIMESTAMP_OFFSET) {
+      redundant.push({ payloadType: payloadTypes.opus, timestampOffset, payload: this.#previous.payload });
+    }
     const red = encodeRed({ redundant, primary: { payloadType: payloadTypes.opus, payload } });
     return encodeRtp({ ...header, payloadType: payloadTypes.red, payload: red });
   }

@@ -18,6 +18,9 @@ export interface RedPayload {
   readonly primary: { readonly payloadType: number; readonly payload: Uint8Array };
 }
 
+/** Most that a 14-bit timestamp offset can say: 341 ms of Opus. */
+export const RED_MAX_TIMESTAMP_OFFSET = 0x3fff;
+
 /** Most that a 10-bit block length can say. */
 export const RED_MAX_BLOCK_SIZE = 0x3ff;
 
@@ -48,7 +51,7 @@ export function decodeRed(payload: Uint8Array): RedPayload | undefined {
   return { redundant, primary: { payloadType, payload: payload.subarray(at) } };
 }
 
-/** Writes a RED payload; offsets and sizes must fit 14 bits and {@link RED_MAX_BLOCK_SIZE}. */
+/** Writes a RED payload; offsets and sizes must fit ({@link RED_MAX_TIMESTAMP_OFFSET}, {@link RED_MAX_BLOCK_SIZE}). */
 export function encodeRed({ redundant, primary }: RedPayload): Buffer {
   let size = redundant.length * 4 + 1 + primary.payload.length;
   for (const block of redundant) size += block.payload.length;
