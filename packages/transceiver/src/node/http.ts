@@ -165,13 +165,19 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   signal?.addEventListener("abort", () => void close(), { once: true });
   return {
     port: bound,
-    url: `http://${/^(0\.0\.0\.0|::1?|127\.0\.0\.1|localhost)$/.test(host) ? "localhost" : host}:${bound}`,
+url: `http://${nameOf(host)}:${bound}`,
     counters,
     get webSockets() {
       return webSockets.size;
     },
     close,
   };
+}
+
+/** A listening address as a URL names it; browsers give the microphone to `localhost` without https. */
+function nameOf(host: string): string {
+  if (/^(0\.0\.0\.0|::1?|127\.0\.0\.1)$/.test(host)) return "localhost";
+  return host.includes(":") ? `[${host}]` : host;
 }
 
 class Refused extends Error {
