@@ -165,7 +165,7 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   signal?.addEventListener("abort", () => void close(), { once: true });
   return {
     port: bound,
-url: `http://${nameOf(host)}:${bound}`,
+    url: `http://${nameOf(host)}:${bound}`,
     counters,
     get webSockets() {
       return webSockets.size;
