@@ -117,6 +117,8 @@ function follow(conversation: Conversation, speaks: boolean): void {
   });
   showState(conversation.state === "closed" ? "idle" : conversation.state);
   mute.disabled = !speaks;
+  // Where the focus is, space must mute as the page says, and not end the call that it has just begun.
+  if (document.activeElement === talk && speaks) mute.focus();
   requestAnimationFrame(() => animate(conversation));
   void watchStats(conversation);
 }
@@ -165,7 +167,10 @@ function showState(line: Line): void {
   talk.firstChild!.textContent = lines[line].talk;
   talk.classList.toggle("live", line !== "idle");
   const on = line === "connected" || line === "reconnecting";
+  const focused = document.activeElement;
   for (const control of [mute, interrupt, text, send]) control.disabled = !on;
+  // A control that is switched off loses the focus, and the keyboard its place.
+  if (!on && focused !== document.body && (focused as HTMLButtonElement | null)?.disabled) talk.focus();
   if (!on) showMute(false);
 }
 

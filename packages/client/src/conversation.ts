@@ -48,8 +48,10 @@ export interface ConversationParts {
   readonly now: () => number;
 }
 
-/** How long after a cut the jitter buffer may still hold what was cut. */
-const SILENCE_MS = 250;
+/** How long after the server's cut the jitter buffer may still hold what was cut. */
+const DRAIN_MS = 250;
+/** A cut of ours is answered by the server; when it is not, nothing is worth more silence than this. */
+const MAX_SILENCE_MS = 2_000;
 const MAX_FEED = 1_000;
 
 /** A live conversation; {@link connect} makes it. */
@@ -216,7 +218,7 @@ export class Conversation {
     if (event.type === "response.created") this.#activeResponse = event.response.id;
     if (event.type === "response.done") this.#activeResponse = undefined;
     this.#timeline?.handleEvent(now, event);
-    if (event.type === "output_audio_buffer.cleared") this.#silence(SILENCE_MS);
+    if (event.type === "output_audio_buffer.cleared") this.#silence(DRAIN_MS);
     if (event.type === "sluice.utterance.started" || event.type === "output_audio_buffer.started") this.#restore();
     const entry = this.#transcript.handleEvent(event);
     this.#router.emit(event.type, event as never);
@@ -276,15 +278,15 @@ export class Conversation {
 
   #cut(): void {
     this.#timeline?.handleCut(this.#parts.now());
-    this.#silence(undefined);
+    this.#silence(MAX_SILENCE_MS);
     this.#settle();
   }
 
   // Silent until the server has stopped too: what it sent before it heard of the interruption is still on its way.
-  #silence(forMs: number | undefined): void {
+  #silence(forMs: number): void {
     this.#parts.transport.silence();
     clearTimeout(this.#restoreTimer);
-    if (forMs !== undefined) this.#restoreTimer = setTimeout(() => this.#restore(), forMs);
+    this.#restoreTimer = setTimeout(() => this.#restore(), forMs);
   }
 
   #restore(): void {

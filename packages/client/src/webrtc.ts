@@ -143,7 +143,8 @@ export class WebRtcTransport implements Transport {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#restart);
-    this.#hangUp();
+    // Closing the channel tells the server, unless there is none, or the page goes away before that is sent.
+    if (this.#channel.readyState !== "open" || document.visibilityState === "hidden") this.#hangUp();
     this.#loudspeaker.close();
     this.#channel.close();
     this.#peer.close();
