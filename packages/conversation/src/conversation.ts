@@ -44,6 +44,8 @@ export interface ConversationOptions {
   readonly capabilities: LinkCapabilities;
   /** A fresh id such as `item_…`; randomness comes from outside. */
   readonly createId: (prefix: IdPrefix) => string;
+  /** The client named its model when it connected: it cannot change any more. Default false. */
+  readonly modelLocked?: boolean;
   /** When the session ends, on the conversation's clock. */
   readonly expiresAt: Milli;
   /** The longest session in minutes, for the message when it ends. */
@@ -246,7 +248,11 @@ export class Conversation {
   }
 
   #updateSession(patch: Extract<ClientEvent, { type: "session.update" }>["session"], cause: CauseId): void {
-    const updated = updateSession(this.#session, patch, { voiceLocked: this.#hasSpoken, cause });
+    const updated = updateSession(this.#session, patch, {
+      voiceLocked: this.#hasSpoken,
+      modelLocked: this.#options.modelLocked,
+      cause,
+    });
     if (!updated.ok) return this.#fail(updated.error);
     this.#session = updated.session;
     this.#listener.configure(listenerOptions(updated.session));

@@ -46,6 +46,8 @@ export interface CallEngines {
 export interface CallOptions {
   readonly id: string;
   readonly session: Session;
+  /** The client named the model when it called. */
+  readonly modelLocked: boolean;
   readonly engines: CallEngines;
   readonly now: () => Milli;
   readonly createId: (prefix: IdPrefix) => string;
@@ -90,6 +92,7 @@ export class Call implements LinkListener {
     this.#conversation = new Conversation({
       session: options.session,
       capabilities: link.capabilities,
+      modelLocked: options.modelLocked,
       createId: options.createId,
       expiresAt: options.now() + options.maxDurationMs,
       expiresAfterMinutes: Math.round(options.maxDurationMs / 60_000),

@@ -77,6 +77,7 @@ export class Calls {
     const call = new Call(link, {
       id,
       session,
+      modelLocked: model !== undefined,
       engines,
       now,
       createId,
