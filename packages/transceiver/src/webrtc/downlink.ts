@@ -8,7 +8,7 @@
 import { type Milli, type Pcm, SAMPLES_PER_MS, type Utterance } from "@sluice/conversation";
 import { FRAME_MS, FRAME_SAMPLES, type OpusEncoder } from "../media/opus.ts";
 import { OPUS_TICKS_PER_MS } from "../media/opus-packet.ts";
-import { encodeRed, RED_MAX_TIMESTAMP_OFFSET, type RedBlock } from "./red.ts";
+import { encodeRed, RED_MAX_BLOCK_SIZE, RED_MAX_TIMESTAMP_OFFSET, type RedBlock } from "./red.ts";
 import type { ReceptionReport, SenderReport } from "./rtcp.ts";
 import { encodeRtp } from "./rtp.ts";
 import { RtpHistory } from "./rtp-history.ts";
@@ -295,9 +295,10 @@ export class Downlink {
     };
     if (payloadTypes.red === undefined) return encodeRtp({ ...header, payloadType: payloadTypes.opus, payload });
     const redundant: RedBlock[] = [];
-    const timestampOffset = this.#timestamp - (this.#previous?.timestamp ?? -Infinity);
-    if (this.#previous !== undefined && timestampOffset <= RED_MAX_TIMESTAMP_OFFSET) {
-      redundant.push({ payloadType: payloadTypes.opus, timestampOffset, payload: this.#previous.payload });
+    if (this.#previous !== undefined) {
+      const timestampOffset = this.#timestamp - this.#previous.timestamp;
+      const fits = timestampOffset <= RED_MAX_TIMESTAMP_OFFSET && this.#previous.payload.length <= RED_MAX_BLOCK_SIZE;
+      if (fits) redundant.push({ payloadType: payloadTypes.opus, timestampOffset, payload: this.#previous.payload });
     }
     const red = encodeRed({ redundant, primary: { payloadType: payloadTypes.opus, payload } });
     return encodeRtp({ ...header, payloadType: payloadTypes.red, payload: red });

@@ -193,13 +193,6 @@ export function encodeNack(nack: Nack): Buffer {
   return bytes;
 }
 
-/** Writes a BYE for `ssrc`, to be sent after a report in one compound. */
-export function encodeBye(ssrc: number): Buffer {
-  const bytes = header(BYE, 1, 8);
-  bytes.writeUInt32BE(ssrc, 4);
-  return bytes;
-}
-
 function encodeReports(bytes: Buffer, from: number, reports: readonly ReceptionReport[]): void {
   reports.forEach((report, index) => {
     const at = from + index * REPORT_SIZE;

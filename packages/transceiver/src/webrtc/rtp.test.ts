@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { decodeRtp, encodeRtp, isRtcp, unwrapSequenceNumber, unwrapTimestamp } from "./rtp.ts";
+import { decodeRtp, encodeRtp, unwrapSequenceNumber, unwrapTimestamp } from "./rtp.ts";
 
 const header = { marker: true, payloadType: 111, sequenceNumber: 0x1234, timestamp: 0xdecafbad, ssrc: 0xcafebabe };
 
@@ -61,19 +61,6 @@ test("refuses another version, lying lengths, and every truncation below the hea
 
 test("random bytes never throw", () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => void decodeRtp(bytes)));
-});
-
-test("tells RTCP from RTP by the second octet", () => {
-  for (const [octet, expected] of [
-    [191, false],
-    [192, true],
-    [200, true],
-    [223, true],
-    [224, false],
-  ] as const) {
-    assert.equal(isRtcp(Uint8Array.of(0x80, octet)), expected);
-  }
-  assert.equal(isRtcp(Uint8Array.of(0x80)), false);
 });
 
 test("unwraps to the nearest", () => {

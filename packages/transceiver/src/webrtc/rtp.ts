@@ -13,11 +13,6 @@ export interface RtpPacket {
   readonly payload: Uint8Array;
 }
 
-/** Whether a packet of the RTP port is RTCP (RFC 5761 section 4). */
-export function isRtcp(packet: Uint8Array): boolean {
-  return packet.length >= 2 && packet[1]! >= 192 && packet[1]! <= 223;
-}
-
 /** Size of the header with sources and extensions, `undefined` when `packet` is not RTP (RFC 3550 sections 5.1, 5.3.1). */
 export function rtpHeaderSize(packet: Uint8Array): number | undefined {
   if (packet.length < HEADER_SIZE || packet[0]! >> 6 !== 2) return undefined;
