@@ -23,6 +23,7 @@ import {
   type ServerEventDraft,
   type Session,
   sessionExpired,
+  type ToolDefinition,
   truncateInvalidItem,
   truncateNotAudio,
   truncateTooLong,
@@ -30,7 +31,7 @@ import {
 } from "@sluice/realtime";
 import type { Milli, Pcm } from "./audio.ts";
 import type { VoiceWindow } from "./endpointer.ts";
-import type { Began, ContextItem, SpeechEvent, SpeechRequest } from "./engines.ts";
+import type { Began, ContextItem, SpeechEvent, SpeechRequest, Tool, ToolChoice } from "./engines.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { LinkCapabilities, OrderedAudio, Utterance } from "./link.ts";
 import { type CallerUtterance, Listener, type ListenerOptions } from "./listener.ts";
@@ -341,7 +342,7 @@ export class Conversation {
     inConversation: boolean,
   ): void {
     const { createId } = this.#options;
-    const { instructions, output_modalities, max_output_tokens, audio } = this.#session;
+    const { instructions, output_modalities, max_output_tokens, audio, tools, tool_choice } = this.#session;
     const id = createId("resp");
     const modality = (options?.output_modalities ?? output_modalities)[0];
     const output = {
@@ -362,7 +363,17 @@ export class Conversation {
       if (this.#unanswered) this.#playout.handleTurn(now, id, this.#unanswered);
       this.#unanswered = undefined;
     }
-    const request = { instructions: options?.instructions ?? instructions, items, modality, voice: output.voice };
+    const request = {
+      instructions: options?.instructions ?? instructions,
+      items,
+      modality,
+      voice: output.voice,
+      speed: audio.output.speed,
+      language: audio.input.transcription?.language,
+      tools: functionTools(options?.tools ?? tools),
+      toolChoice: engineToolChoice(options?.tool_choice ?? tool_choice),
+      maxOutputTokens: spec.maxOutputTokens,
+    };
     this.#commands.push({ kind: "respond", responseId: id, request });
   }
 
@@ -553,6 +564,20 @@ function listenerOptions(session: Session): ListenerOptions | undefined {
   // Semantic detection judges pauses like the plain one until an engine does better.
   if (turn.type === "semantic_vad") return { threshold: 0.5, prefixMs: 300, silenceMs: 500 };
   return { threshold: turn.threshold, prefixMs: turn.prefix_padding_ms, silenceMs: turn.silence_duration_ms };
+}
+
+function functionTools(tools: readonly ToolDefinition[]): Tool[] {
+  return tools.flatMap((tool) => {
+    if (tool.type !== "function") return [];
+    const { name, description, parameters } = tool;
+    return [{ name, ...(description === undefined ? {} : { description }), ...(parameters ? { parameters } : {}) }];
+  });
+}
+
+function engineToolChoice(choice: Session["tool_choice"]): ToolChoice {
+  if (typeof choice === "string") return choice;
+  // A choice of an MCP server that is not ours leaves the choice to the model.
+  return choice.type === "function" ? { name: choice.name } : "auto";
 }
 
 const round = (ms: Milli) => Math.round(ms * 10) / 10;
