@@ -6,7 +6,7 @@
  * voice is detected), `--cpu-prof` (adds what dominates).
  */
 import { type ChildProcess, execFileSync, fork } from "node:child_process";
-import { availableParallelism } from "node:os";
+import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { SAMPLES_PER_MS } from "@sluice/conversation";
 import { concatenate, silence, speak } from "../speech.ts";
@@ -38,11 +38,17 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     console.log(`measuring for ${seconds} s`);
     await server.ask({ kind: "measure", profile }, "measured");
     await load.ask({ kind: "measure" }, "measured");
+    const busyFrom = machineBusyMs();
     await sleep(seconds * 1000);
+    const busyMs = machineBusyMs() - busyFrom;
     const loaded = await server.ask({ kind: "measure", profile: false }, "measured");
     const heard = await load.ask({ kind: "measure" }, "measured");
     load.tell({ kind: "close" });
     server.tell({ kind: "close" });
+    const othersPercent = (Math.max(0, busyMs - loaded.cpuMs - heard.cpuMs) / loaded.elapsedMs) * 100;
+    if (othersPercent > 15) {
+      console.log(`other programs took ${othersPercent.toFixed(0)} % of a core meanwhile: every figure is too high`);
+    }
     const cpuPercent = (loaded.cpuMs / loaded.elapsedMs) * 100;
     const perSession = cpuPercent / sessions;
     const row = {
@@ -59,6 +65,8 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
       load_heard_per_s: (heard.received / heard.elapsedMs) * 1000,
       load_gap_error_ms_p99: heard.gapErrorMsP99,
       load_late_ms_p99: heard.lateMsP99,
+      load_cpu_percent: (heard.cpuMs / heard.elapsedMs) * 100,
+      others_cpu_percent: othersPercent,
       pinned: server.pinned && load.pinned,
       dominant: loaded.dominant,
     };
@@ -134,6 +142,11 @@ function pin(pid: number | undefined, core: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** What all cores together were busy, since the machine started. */
+function machineBusyMs(): number {
+  return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
 }
 
 function sleep(ms: number): Promise<void> {

@@ -35,6 +35,7 @@ let payloads: Buffer[] = [];
 let sent = 0;
 let received = 0;
 let measuredFrom = performance.now();
+let cpuFrom = process.cpuUsage();
 let timer: NodeJS.Timeout | undefined;
 
 process.on("message", (request: LoadRequest) => {
@@ -173,15 +174,18 @@ function hear(caller: Caller, packet: Buffer): void {
 
 function measure(): void {
   const now = performance.now();
+  const { user, system } = process.cpuUsage(cpuFrom);
   report({
     kind: "measured",
     elapsedMs: now - measuredFrom,
+    cpuMs: (user + system) / 1000,
     sent,
     received,
     gapErrorMsP99: quantile(gapErrors, 0.99),
     lateMsP99: quantile(lateness, 0.99),
   });
   measuredFrom = now;
+  cpuFrom = process.cpuUsage();
   [sent, received] = [0, 0];
   gapErrors.length = 0;
   lateness.length = 0;

@@ -51,6 +51,7 @@ export type LoadReport =
   | {
       readonly kind: "measured";
       readonly elapsedMs: number;
+      readonly cpuMs: number;
       readonly sent: number;
       readonly received: number;
       /** Distance of two packets of the agent, against the 20 ms that it should be: also the generator's own lateness. */
