@@ -1,4 +1,14 @@
+export type { EndpointOptions } from "./http/endpoint.ts";
+export { EngineError, type EngineErrorKind, type EngineStage } from "./http/engine-error.ts";
+export { HttpPool } from "./http/pool.ts";
+export type { RetryPolicy } from "./http/retry.ts";
+export type { StageTimeouts } from "./http/timed.ts";
+export { type ChatCompletionsOptions, createChatCompletions } from "./llm/chat-completions.ts";
+export type { LlmOptions } from "./llm/options.ts";
+export { createResponses } from "./llm/responses.ts";
 export { createParrot, OWN_WORDS, type ParrotOptions } from "./speech/parrot.ts";
+export { createTranscriptions, type TranscriptionsOptions } from "./stt/transcriptions.ts";
 export { createEspeak, type Espeak } from "./tts/espeak.ts";
+export { createOpenAiSpeech, type OpenAiSpeechOptions } from "./tts/openai.ts";
 export { Resampler } from "./tts/resampler.ts";
 export { createSileroVad, type SileroOptions } from "./vad/silero.ts";

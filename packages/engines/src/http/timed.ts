@@ -1,0 +1,66 @@
+/** Time limits of a stage: a stream whose first result, or next result, does not come in time fails. */
+import type { Milli } from "@sluice/conversation";
+
+/** How long a stage may take, in milliseconds. Raising a value makes a caller wait longer for the word that it failed. */
+export interface StageTimeouts {
+  /** Name lookup, TCP, TLS, and a place in the pool. Default 3000. */
+  readonly connectMs: Milli;
+  /** Request to the first token, word or event, retries included. Default 8000; 3000 for synthesis. */
+  readonly firstMs: Milli;
+  /** Between one and the next. Default 5000. */
+  readonly betweenMs: Milli;
+}
+
+/** The limits unless an engine's options say otherwise. */
+export const DEFAULT_TIMEOUTS: StageTimeouts = { connectMs: 3000, firstMs: 8000, betweenMs: 5000 };
+
+/** What {@link timed} watches. */
+export interface TimedOptions<T> {
+  readonly timeouts: StageTimeouts;
+  /** Whether this is a result; comments, roles and greetings are none. Default: all are. */
+  readonly isProgress?: (value: T) => boolean;
+  /** The error to throw; `first`: nothing had come yet. */
+  readonly onTimeout: (first: boolean, waitedMs: Milli) => Error;
+  /** Stops the source; called once, whatever the end. */
+  readonly stop: () => void;
+}
+
+/** Iterates `source`; only the time that the reader really waits is counted, so a slow reader never fails an engine. */
+export async function* timed<T>(source: AsyncIterable<T>, options: TimedOptions<T>): AsyncGenerator<T> {
+  const { timeouts, isProgress = () => true, onTimeout, stop } = options;
+  const iterator = source[Symbol.asyncIterator]();
+  let first = true;
+  let waited = 0;
+  try {
+    for (;;) {
+      const limit = first ? timeouts.firstMs : timeouts.betweenMs;
+      const from = performance.now();
+      const next = await within(iterator.next(), limit - waited, () => onTimeout(first, limit));
+      if (next.done === true) return;
+      waited += performance.now() - from;
+      if (isProgress(next.value)) {
+        first = false;
+        waited = 0;
+      }
+      yield next.value;
+    }
+  } finally {
+    stop();
+    // Not awaited: a source that hangs in `next` would hang here too.
+    iterator.return?.().then(undefined, () => {});
+  }
+}
+
+/** Settles as `promise` does, or rejects with `error` after `ms`. */
+export async function within<T>(promise: Promise<T>, ms: Milli, error: () => Error): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(error()), Math.max(0, ms));
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+    promise.catch(() => {}); // when it was too late, nobody is left to hear of its failure
+  }
+}

@@ -1,0 +1,39 @@
+/** The one file format that every speech recognition takes: WAV, mono, 16 bit. */
+import { type Pcm, SAMPLE_RATE } from "@sluice/conversation";
+
+const HEADER = 44;
+
+/** `pcm` as a WAV file of `sampleRate`. */
+export function encodeWav(pcm: Pcm, sampleRate = SAMPLE_RATE): Buffer {
+  const wav = Buffer.alloc(HEADER + 2 * pcm.length);
+  wav.write("RIFF", 0, "latin1");
+  wav.writeUInt32LE(wav.length - 8, 4);
+  wav.write("WAVEfmt ", 8, "latin1");
+  wav.writeUInt32LE(16, 16);
+  wav.writeUInt16LE(1, 20); // PCM
+  wav.writeUInt16LE(1, 22); // mono
+  wav.writeUInt32LE(sampleRate, 24);
+  wav.writeUInt32LE(2 * sampleRate, 28);
+  wav.writeUInt16LE(2, 32);
+  wav.writeUInt16LE(16, 34);
+  wav.write("data", 36, "latin1");
+  wav.writeUInt32LE(2 * pcm.length, 40);
+  encodePcm16(pcm).copy(wav, HEADER);
+  return wav;
+}
+
+/** The bytes of `pcm`, little-endian as every machine that Node runs on; a view, not a copy. */
+export function encodePcm16(pcm: Pcm): Buffer {
+  return Buffer.from(pcm.buffer, pcm.byteOffset, pcm.byteLength);
+}
+
+/** Pieces of one utterance as one. */
+export function joinPcm(pieces: readonly Pcm[]): Pcm {
+  const joined = new Int16Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    joined.set(piece, at);
+    at += piece.length;
+  }
+  return joined;
+}
