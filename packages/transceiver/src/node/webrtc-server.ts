@@ -110,6 +110,8 @@ export async function serveWebRtc(options: WebRtcServerOptions): Promise<WebRtcS
 /** Addresses that one session is known at, the newest last. */
 const MAX_ADDRESSES = 8;
 const MAX_SSRCS = 8;
+/** Sessions with the same SSRC that a packet from nowhere is tried on. */
+const MAX_OWNERS = 4;
 const DEFAULT_MAX_SESSIONS = 500;
 const DEFAULT_MAX_SESSION_MS = 2 * 3_600_000;
 
@@ -130,7 +132,7 @@ class Server implements WebRtcServer {
   readonly #calls = new Map<string, Entry>();
   readonly #byUfrag = new Map<string, Entry>();
   readonly #byAddress = new Map<string, Entry>();
-  readonly #bySsrc = new Map<number, Entry>();
+  readonly #bySsrc = new Map<number, Entry[]>(); // SSRCs are random, and may collide
   readonly #drops: WebRtcDrops = { unclassified: 0, quic: 0, stun: 0, dtls: 0, srtp: 0 };
   #opening = 0;
   #closed = false;
@@ -216,15 +218,23 @@ class Server implements WebRtcServer {
   #handleMedia(kind: "dtls" | "srtp" | "srtcp", packet: Buffer, from: Address): void {
     const known = this.#byAddress.get(keyOf(from));
     const ssrc = kind === "srtp" ? packet.readUInt32BE(8) : kind === "srtcp" ? packet.readUInt32BE(4) : undefined;
-    // From an unknown address its SSRC says whose it may be; its tag says whether it is. The path does not follow it.
-    const entry = known ?? (ssrc === undefined ? undefined : this.#bySsrc.get(ssrc));
-    if (!entry) {
-      this.#drops[kind === "dtls" ? "dtls" : "srtp"] += 1;
+    if (known) {
+      const isAuthentic = this.#pass(known, kind, packet, from);
+      if (isAuthentic && ssrc !== undefined) this.#learnSsrc(known, ssrc);
       return;
     }
-    const isAuthentic = entry.session.handlePacket(this.#options.now(), kind, packet, from);
-    if (isAuthentic && known && ssrc !== undefined) this.#learnSsrc(entry, ssrc);
-    this.#pacer.schedule(entry.session);
+    // From an unknown address its SSRC says whose it may be; its tag says whether it is. The path does not follow it.
+    const owners = ssrc === undefined ? undefined : this.#bySsrc.get(ssrc);
+    if (!owners?.some((entry) => this.#pass(entry, kind, packet, from))) {
+      this.#drops[kind === "dtls" ? "dtls" : "srtp"] += 1;
+    }
+  }
+
+  /** Hands a datagram to a session; whether it was authentic media. */
+  #pass({ session }: Entry, kind: "dtls" | "srtp" | "srtcp", packet: Buffer, from: Address): boolean {
+    const isAuthentic = session.handlePacket(this.#options.now(), kind, packet, from);
+    this.#pacer.schedule(session);
+    return isAuthentic;
   }
 
   async #open(offer: Offer, accept: Accept): Promise<{ callId: string; answer: string }> {
@@ -313,8 +323,10 @@ class Server implements WebRtcServer {
   }
 
   #learnSsrc(entry: Entry, ssrc: number): void {
-    if (this.#bySsrc.has(ssrc) || entry.ssrcs.length >= MAX_SSRCS) return;
-    this.#bySsrc.set(ssrc, entry);
+    if (entry.ssrcs.includes(ssrc) || entry.ssrcs.length >= MAX_SSRCS) return;
+    const owners = this.#bySsrc.get(ssrc) ?? [];
+    if (owners.length >= MAX_OWNERS) return;
+    this.#bySsrc.set(ssrc, [...owners, entry]);
     entry.ssrcs.push(ssrc);
   }
 
@@ -324,7 +336,11 @@ class Server implements WebRtcServer {
     this.#calls.delete(callId);
     this.#byUfrag.delete(entry.ufrag);
     for (const key of entry.addresses) this.#byAddress.delete(key);
-    for (const ssrc of entry.ssrcs) this.#bySsrc.delete(ssrc);
+    for (const ssrc of entry.ssrcs) {
+      const owners = this.#bySsrc.get(ssrc)!.filter((owner) => owner !== entry);
+      if (owners.length > 0) this.#bySsrc.set(ssrc, owners);
+      else this.#bySsrc.delete(ssrc);
+    }
     this.#pacer.remove(entry.session);
   }
 }

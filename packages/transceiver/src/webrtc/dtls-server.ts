@@ -96,6 +96,8 @@ const RETRANSMIT_FIRST_MS = 100;
 const RETRANSMIT_MAX_MS = 1_600;
 /** The peer's resent messages make us resend no more often than this. */
 const RESEND_INTERVAL_MS = 20;
+/** Our last flight, asked for again: BoringSSL asks when it gets it twice, so that this must have an end. */
+const MAX_LAST_RESENDS = 8;
 const MAX_EARLY_RECORDS = 8;
 const COOKIE_SIZE = 20;
 
@@ -145,6 +147,7 @@ class DtlsServer implements Dtls {
   #flight: readonly OutgoingRecord[] = [];
   #flightSentAt: Milli = 0;
   #retransmitMs: Milli = RETRANSMIT_FIRST_MS;
+  #lastResends = 0;
   #state: "handshake" | "established" | "closed" = "handshake";
 
   constructor(
@@ -293,7 +296,7 @@ class DtlsServer implements Dtls {
     if (!handshake) return;
     if (piece.messageSeq < handshake.reassembly.nextSeq) {
       // The peer repeats itself, so it lacks our last flight. Established: only an authentic record may ask for it.
-      const mayAsk = this.#state === "handshake" || epoch === 1;
+      const mayAsk = this.#state === "handshake" || (epoch === 1 && this.#lastResends++ < MAX_LAST_RESENDS);
       if (mayAsk && now - this.#flightSentAt >= RESEND_INTERVAL_MS) this.#sendFlight(now);
       return;
     }
