@@ -163,11 +163,14 @@ export class Call {
     const call = new Call(await UdpProxy.open(server.udpPort));
     call.#peer.setLocalDescription();
     const offer = call.#peer.localDescription()!.sdp;
-    const { callId, answer } = await server.answer(options.editOffer?.(offer) ?? offer, echo(call.server));
-    call.callId = callId;
-    call.answer = answer;
+    try {
+      Object.assign(call, await server.answer(options.editOffer?.(offer) ?? offer, echo(call.server)));
+    } catch (error) {
+      call.#free();
+      throw error;
+    }
     call.#peer.setRemoteDescription(
-      answer.replaceAll(` ${server.udpPort} `, ` ${call.proxy.port} `),
+      call.answer.replaceAll(` ${server.udpPort} `, ` ${call.proxy.port} `),
       "answer" as never,
     );
     if (!options.impatient) {
@@ -220,6 +223,11 @@ export class Call {
   async close(): Promise<void> {
     this.#peer.close();
     await until("the server knows of the end", () => this.server.closed !== undefined);
+    this.#free();
+  }
+
+  #free(): void {
+    this.#peer.close();
     this.proxy.close();
   }
 }

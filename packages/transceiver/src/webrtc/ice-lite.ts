@@ -65,6 +65,8 @@ const PROBATION_MS = 8_000;
 const SILENT_PATH_MS = 3_000;
 /** Two of the slowest checks (RFC 7675 section 5.1: 5 s, plus a fifth) may be missed. */
 const ALIVE_PATH_MS = 12_000;
+/** As small as it may be: libjuice takes 0 for none. */
+const TIE_BREAKER = 1n;
 const MAX_VALIDATED = 8;
 const MAX_PROBES = 4;
 const PROBE_INTERVAL_MS = 200;
@@ -144,7 +146,7 @@ export class IceLite {
       return false;
     }
     if (message.controlled !== undefined) {
-      // Our tie-breaker is 0: a lite agent stays controlled (RFC 8445 sections 6.1.1 and 7.3.1.1).
+      // A lite agent stays controlled (RFC 8445 section 6.1.1), which its tie-breaker makes right (section 7.3.1.1).
       this.counts.roleConflict += 1;
       const packet = formatBindingError({ transactionId, code: 487, reason: "Role Conflict", password });
       this.#transmits.push({ packet, to: from });
@@ -240,7 +242,7 @@ export class IceLite {
       username: `${this.#options.peerUfrag}:${this.#options.ufrag}`,
       password: this.#options.peerPassword,
       role: "controlled",
-      tieBreaker: 0n,
+      tieBreaker: TIE_BREAKER,
     });
     this.#transmits.push({ packet, to });
   }
