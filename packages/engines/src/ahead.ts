@@ -36,6 +36,13 @@ export async function* inOrder<In, Out>(
   }
 }
 
+/** Whether `promise` settles without waiting for anything outside of the process. */
+export async function settlesAtOnce(promise: Promise<unknown>): Promise<boolean> {
+  const later = new Promise<false>((resolve) => setImmediate(() => resolve(false)));
+  const settled = () => true;
+  return Promise.race([promise.then(settled, settled), later]);
+}
+
 /** Never rejects: the reader of `output` gets the error. */
 async function drain<T>(source: AsyncIterable<T>, output: Channel<T>): Promise<void> {
   try {

@@ -6,6 +6,8 @@ export type { StageTimeouts } from "./http/timed.ts";
 export { type ChatCompletionsOptions, createChatCompletions } from "./llm/chat-completions.ts";
 export type { LlmOptions } from "./llm/options.ts";
 export { createResponses } from "./llm/responses.ts";
+export { type CascadeOptions, createCascade } from "./speech/cascade.ts";
+export type { ClauseOptions } from "./speech/cascade-cutter.ts";
 export { createParrot, OWN_WORDS, type ParrotOptions } from "./speech/parrot.ts";
 export { createTranscriptions, type TranscriptionsOptions } from "./stt/transcriptions.ts";
 export { createEspeak, type Espeak } from "./tts/espeak.ts";

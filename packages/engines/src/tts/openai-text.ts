@@ -1,4 +1,5 @@
 /** Cuts growing text into requests: as much at a time as is there, so that a voice keeps its flow over sentences. */
+import { settlesAtOnce } from "../ahead.ts";
 import { untilAborted } from "../channel.ts";
 import { cutsOf } from "../speech/cascade-cuts.ts";
 
@@ -39,10 +40,4 @@ function lastCut(held: string): number | undefined {
 /** A word longer than a request, between two code points. */
 function wordCut(held: string): number {
   return /[\uD800-\uDBFF]$/.test(held.slice(0, LONGEST)) ? LONGEST - 1 : LONGEST;
-}
-
-async function settlesAtOnce(promise: Promise<unknown>): Promise<boolean> {
-  const later = new Promise<false>((resolve) => setImmediate(() => resolve(false)));
-  const settled = () => true;
-  return Promise.race([promise.then(settled, settled), later]);
 }
