@@ -70,6 +70,7 @@ export class Conversation {
   #inputLevel = 0;
   #muted = false;
   #activeResponse: string | undefined;
+  #heardItem: string | undefined;
 
   constructor(parts: ConversationParts) {
     this.#parts = parts;
@@ -218,8 +219,7 @@ export class Conversation {
     if (event.type === "response.created") this.#activeResponse = event.response.id;
     if (event.type === "response.done") this.#activeResponse = undefined;
     this.#timeline?.handleEvent(now, event);
-    if (event.type === "output_audio_buffer.cleared") this.#silence(DRAIN_MS);
-    if (event.type === "sluice.utterance.started" || event.type === "output_audio_buffer.started") this.#restore();
+    this.#followPlayout(event.type);
     const entry = this.#transcript.handleEvent(event);
     this.#router.emit(event.type, event as never);
     this.#router.emit("event", event);
@@ -252,6 +252,16 @@ export class Conversation {
     this.#change("closed", reason);
     for (const feed of this.#feeds) feed.end();
     this.#feeds.clear();
+  }
+
+  #followPlayout(type: ServerEvent["type"]): void {
+    if (type === "sluice.utterance.started" || type === "output_audio_buffer.started") this.#restore();
+    if (type === "output_audio_buffer.cleared") this.#silence(DRAIN_MS);
+    // With a timeline, it begins when it is heard: until then the jitter buffer still conceals the pause.
+    if (type === "output_audio_buffer.started" && !this.#timeline) this.#parts.transport.handlePlayout(true);
+    if (type === "output_audio_buffer.stopped" || type === "output_audio_buffer.cleared") {
+      this.#parts.transport.handlePlayout(false);
+    }
   }
 
   #change(state: ConversationState, reason: Error | undefined): void {
@@ -295,7 +305,13 @@ export class Conversation {
   }
 
   #drain(): void {
-    for (let event = this.#timeline?.nextEvent(); event; event = this.#timeline?.nextEvent()) this.send(event);
+    for (let event = this.#timeline?.nextEvent(); event; event = this.#timeline?.nextEvent()) {
+      if (event.type === "sluice.playout.report" && event.item_id !== this.#heardItem) {
+        this.#heardItem = event.item_id;
+        this.#parts.transport.handlePlayout(true);
+      }
+      this.send(event);
+    }
   }
 
   #settle(): void {

@@ -11,8 +11,6 @@ const inbound = (timestamp: number, bytesReceived: number, jitterBufferDelay: nu
   packetsReceived: 100,
   packetsLost: 3,
   jitter: 0.004,
-  concealedSamples: 5_760,
-  silentConcealedSamples: 4_800,
 });
 
 test("rates and delays are of the time since the digest before", () => {
@@ -25,8 +23,17 @@ test("rates and delays are of the time since the digest before", () => {
   assert.equal(second.outputLatencyMs, 12);
 });
 
-test("silence between utterances is not counted as concealed speech", () => {
-  assert.equal(new StatsReader().digest([inbound(0, 0, 0, 0)], 0).received.concealedMs, 20);
+test("what is concealed between utterances is no loss, what is concealed within one is", () => {
+  const reader = new StatsReader();
+  const concealed = (samples: number) => [{ type: "inbound-rtp", concealedSamples: samples }];
+  reader.handlePlayout(concealed(9_600), true);
+  assert.equal(reader.digest(concealed(10_560), 0).received.concealedMs, 20);
+  reader.handlePlayout(concealed(11_520), false);
+  assert.equal(reader.digest(concealed(480_000), 0).received.concealedMs, 40);
+  reader.handlePlayout(concealed(480_000), true);
+  reader.handlePlayout(concealed(480_960), false);
+  reader.handlePlayout(concealed(490_000), false);
+  assert.equal(reader.digest(concealed(500_000), 0).received.concealedMs, 60);
 });
 
 test("the nominated pair tells the round trip", () => {

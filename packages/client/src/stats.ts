@@ -17,16 +17,30 @@ export interface StatsDigest {
 export interface PacketCounts {
   readonly packets: number;
   readonly lost: number;
-  /** Audible speech that had to be invented; only known of received audio. */
+  /** Speech that had to be invented because it was missing when it was due; only known of received audio. */
   readonly concealedMs: Milli;
   readonly kbitPerSecond: number | undefined;
 }
 
 type Entry = Record<string, unknown> & { readonly type: string };
 
+const SAMPLES_PER_MS = 48;
+
 /** Digests reports of one call; remembers the one before for rates. */
 export class StatsReader {
+  #missed = 0;
+  #concealedBefore: number | undefined;
   #before: { timestamp: number; bytesIn: number; bytesOut: number; delay: number; emitted: number } | undefined;
+
+  /**
+   * The agent begins or ends to speak. Between utterances nothing is sent, which a jitter buffer conceals as it does a
+   * loss; only what is concealed within an utterance was missing.
+   */
+  handlePlayout(entries: Iterable<Entry>, playing: boolean): void {
+    const concealed = concealedSamples(entries);
+    this.#missed += this.#concealedBefore === undefined ? 0 : concealed - this.#concealedBefore;
+    this.#concealedBefore = playing ? concealed : undefined;
+  }
 
   /** Takes the entries of an `RTCStatsReport`. */
   digest(entries: Iterable<Entry>, outputLatencyMs: Milli | undefined): StatsDigest {
@@ -52,8 +66,8 @@ export class StatsReader {
     const elapsedMs = before ? now.timestamp - before.timestamp : 0;
     const rate = (bytes: number) => (elapsedMs > 0 ? (bytes * 8) / elapsedMs : undefined);
     const emitted = now.emitted - (before?.emitted ?? 0);
-    // Concealment while nothing is being sent is silence, not loss.
-    const concealed = (number(inbound?.concealedSamples) ?? 0) - (number(inbound?.silentConcealedSamples) ?? 0);
+    const underWay =
+      this.#concealedBefore === undefined || !inbound ? 0 : concealedSamples([inbound]) - this.#concealedBefore;
     return {
       roundTripMs: seconds(pair?.currentRoundTripTime),
       jitterBufferMs: emitted > 0 ? ((now.delay - (before?.delay ?? 0)) / emitted) * 1000 : undefined,
@@ -62,7 +76,7 @@ export class StatsReader {
       received: {
         packets: number(inbound?.packetsReceived) ?? 0,
         lost: number(inbound?.packetsLost) ?? 0,
-        concealedMs: Math.max(0, concealed) / 48,
+        concealedMs: (this.#missed + underWay) / SAMPLES_PER_MS,
         kbitPerSecond: before && rate(now.bytesIn - before.bytesIn),
       },
       sent: {
@@ -73,6 +87,12 @@ export class StatsReader {
       },
     };
   }
+}
+
+function concealedSamples(entries: Iterable<Entry>): number {
+  let samples = 0;
+  for (const entry of entries) if (entry.type === "inbound-rtp") samples = number(entry.concealedSamples) ?? 0;
+  return samples;
 }
 
 function number(value: unknown): number | undefined {

@@ -20,6 +20,8 @@ export interface Transport {
   setMicrophone(track: MediaStreamTrack | null): Promise<void>;
   /** Tries to play again after the browser refused to without a gesture. */
   resumePlayout(): Promise<void>;
+  /** The agent begins or ends to speak; audio that is missing in between is not. */
+  handlePlayout(playing: boolean): void;
   stats(): Promise<StatsDigest>;
   /** Hangs up. No callback follows. */
   close(): void;

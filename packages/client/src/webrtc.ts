@@ -69,9 +69,8 @@ export class WebRtcTransport implements Transport {
     };
     this.#channel.onclose = () => this.#end(undefined);
     this.#peer.onconnectionstatechange = () => this.#followPath();
-    this.#peer.ontrack = ({ track, receiver }) => {
-      // Voice is short and late speech is worse than a repaired gap: start from the smallest buffer.
-      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    // jitterBufferTarget stays the browser's: 0 saved no measurable delay in Chromium 156 and made more gaps.
+    this.#peer.ontrack = ({ track }) => {
       if (options.playout) this.#loudspeaker.play(new MediaStream([track]), () => listener.onPlayoutBlocked());
     };
   }
@@ -132,6 +131,13 @@ export class WebRtcTransport implements Transport {
 
   async resumePlayout(): Promise<void> {
     await this.#loudspeaker.resume();
+  }
+
+  handlePlayout(playing: boolean): void {
+    this.#peer.getStats().then(
+      (report) => this.#stats.handlePlayout(report.values(), playing),
+      () => undefined, // the call is over
+    );
   }
 
   async stats(): Promise<StatsDigest> {
