@@ -121,6 +121,8 @@ export class UdpProxy {
   close(): void {
     this.#client.close();
     this.#upstream.close();
+    this.toServer.length = 0;
+    this.toClient.length = 0;
   }
 
   #listen(socket: Socket): void {
@@ -226,9 +228,12 @@ export class Call {
     this.#free();
   }
 
+  /** node-datachannel never lets go of its callbacks, nor so of this call: it must not hold on to the server. */
   #free(): void {
     this.#peer.close();
     this.proxy.close();
+    this.server.link = undefined;
+    this.events.length = 0;
   }
 }
 
