@@ -36,7 +36,7 @@ export class VoiceActivity {
   constructor(options: VoiceActivityOptions) {
     this.#options = options;
     const { sampleRate, windowSize } = options.vad;
-    this.#resampler = createResampler(SAMPLES_PER_MS * 1000, sampleRate, { halfLength: 12 });
+    this.#resampler = createResampler(SAMPLES_PER_MS * 1000, sampleRate, { halfLength: 8 });
     this.#windowMs = (windowSize / sampleRate) * 1000;
     this.#window = new Float32Array(windowSize);
   }

@@ -9,6 +9,7 @@ import type { Link, LinkListener, Milli } from "@sluice/conversation";
 import { classify, icePassword, type KeyRing, mintUfrag, parseStun, type ServerId } from "@sluice/routing";
 import type { Logger } from "pino";
 import type { OpusCodec } from "../media/opus.ts";
+import { type HopCounts, HopPaths, type HopPathsOptions } from "../relayed/hop-paths.ts";
 import { AtCapacity } from "../signaling/calls.ts";
 import { Downlink } from "../webrtc/downlink.ts";
 import type { DtlsFactory } from "../webrtc/dtls.ts";
@@ -31,6 +32,8 @@ export interface WebRtcServerOptions {
   readonly host?: string | undefined;
   /** Numeric addresses in answers; default: `host` where it is one address, else loopback and this machine's. */
   readonly advertise?: readonly string[] | undefined;
+  /** Relays in front of the port; absent: clients come directly. */
+  readonly hops?: HopPathsOptions | undefined;
   readonly keyRing: KeyRing;
   readonly serverId: ServerId;
   readonly opus: OpusCodec;
@@ -66,6 +69,8 @@ export interface WebRtcServerStats {
   readonly sessions: number;
   readonly udp: Readonly<UdpCounts>;
   readonly drops: Readonly<WebRtcDrops>;
+  /** What relays sent that was not taken; absent without relays. */
+  readonly hops: Readonly<HopCounts> | undefined;
   /** How late frames and timers left: 99 of 100 less than this. */
   readonly pacingErrorMsP99: Milli;
 }
@@ -79,9 +84,9 @@ export interface WebRtcServer {
   readonly udpPort: number;
   /**
    * Answers an offer. Throws `SdpError` for an offer that cannot be answered, {@link AtCapacity}, and what `accept`
-   * throws.
+   * throws. `candidate`: where the client is to send its media; default: the advertised addresses at our port.
    */
-  answer(offer: string, accept: Accept): Promise<{ callId: string; answer: string }>;
+  answer(offer: string, accept: Accept, candidate?: Address): Promise<{ callId: string; answer: string }>;
   /** Ends a call; whether there was one. */
   hangup(callId: string, reason: string): boolean;
   has(callId: string): boolean;
@@ -102,7 +107,7 @@ export async function serveWebRtc(options: WebRtcServerOptions): Promise<WebRtcS
   server.udp = await UdpPort.open({
     port: options.udpPort,
     hosts,
-    onPacket: (packet, from) => server.handlePacket(packet, from),
+    onPacket: (datagram, from) => server.handleDatagram(datagram, from),
   });
   return server;
 }
@@ -125,6 +130,7 @@ interface Entry {
 class Server implements WebRtcServer {
   readonly #options: WebRtcServerOptions;
   readonly #advertise: readonly string[];
+  readonly #hops: HopPaths | undefined;
   readonly #dtls: DtlsFactory;
   readonly #sctp: SctpFactory = weriftSctpFactory;
   readonly #pacer: Pacer;
@@ -141,6 +147,7 @@ class Server implements WebRtcServer {
   constructor(options: WebRtcServerOptions, advertise: readonly string[]) {
     this.#options = options;
     this.#advertise = advertise;
+    this.#hops = options.hops && new HopPaths(options.hops);
     this.#dtls = createDtlsFactory(createDtlsIdentity(Date.now()), randomBytes);
     this.#pacer = new Pacer(options.now, (error) => options.log.error({ err: error }, "a session's timer threw"));
     this.#wallOffsetMs = Date.now() - options.now();
@@ -150,14 +157,14 @@ class Server implements WebRtcServer {
     return this.udp.port;
   }
 
-  async answer(text: string, accept: Accept): Promise<{ callId: string; answer: string }> {
+  async answer(text: string, accept: Accept, candidate?: Address): Promise<{ callId: string; answer: string }> {
     const offer = parseOffer(text);
     if (this.#closed || this.#calls.size + this.#opening >= (this.#options.maxSessions ?? DEFAULT_MAX_SESSIONS)) {
       throw new AtCapacity(this.#closed ? "the server is shutting down" : "all sessions are taken");
     }
     this.#opening += 1;
     try {
-      return await this.#open(offer, accept);
+      return await this.#open(offer, accept, candidate);
     } finally {
       this.#opening -= 1;
     }
@@ -178,6 +185,7 @@ class Server implements WebRtcServer {
       sessions: this.#calls.size,
       udp: this.udp.counts,
       drops: this.#drops,
+      hops: this.#hops?.counts,
       pacingErrorMsP99: this.#pacer.errorQuantile(0.99),
     };
   }
@@ -193,15 +201,35 @@ class Server implements WebRtcServer {
     await this.udp.close();
   }
 
-  handlePacket(packet: Buffer, from: Address): void {
-    const kind = classify(packet);
-    if (kind === undefined) this.#drops.unclassified += 1;
-    else if (kind === "quic") this.#drops.quic += 1;
-    else if (kind === "stun") this.#handleStun(packet, from);
-    else this.#handleMedia(kind, packet, from);
+  /** Takes a datagram off the wire: a client's own, or one that a relay brings. */
+  handleDatagram(datagram: Buffer, source: Address): void {
+    if (!this.#hops) {
+      this.#handlePacket(datagram, source);
+      return;
+    }
+    const arrival = this.#hops.handlePacket(datagram, source);
+    if (arrival && this.#handlePacket(arrival.packet, arrival.from)) arrival.confirm?.();
   }
 
-  #handleStun(packet: Buffer, from: Address): void {
+  /** Whether the datagram proved to be of a session's peer. */
+  #handlePacket(packet: Buffer, from: Address): boolean {
+    const kind = classify(packet);
+    if (kind === "stun") return this.#handleStun(packet, from);
+    if (kind !== undefined && kind !== "quic") return this.#handleMedia(kind, packet, from);
+    this.#drops[kind ?? "unclassified"] += 1;
+    return false;
+  }
+
+  #send(packet: Uint8Array, to: Address): void {
+    if (!this.#hops) {
+      this.udp.send(packet, to);
+      return;
+    }
+    const wrapped = this.#hops.wrap(packet, to);
+    if (wrapped) this.udp.send(wrapped.packet, wrapped.to);
+  }
+
+  #handleStun(packet: Buffer, from: Address): boolean {
     const message = parseStun(packet);
     const entry =
       message?.class === "request" && message.serverUfrag !== undefined
@@ -209,25 +237,27 @@ class Server implements WebRtcServer {
         : this.#byAddress.get(keyOf(from));
     if (!message || !entry) {
       this.#drops.stun += 1;
-      return;
+      return false;
     }
-    if (entry.session.handleStun(this.#options.now(), message, from)) this.#learnAddress(entry, from);
+    const isAuthentic = entry.session.handleStun(this.#options.now(), message, from);
+    if (isAuthentic) this.#learnAddress(entry, from);
     this.#pacer.schedule(entry.session);
+    return isAuthentic;
   }
 
-  #handleMedia(kind: "dtls" | "srtp" | "srtcp", packet: Buffer, from: Address): void {
+  #handleMedia(kind: "dtls" | "srtp" | "srtcp", packet: Buffer, from: Address): boolean {
     const known = this.#byAddress.get(keyOf(from));
     const ssrc = kind === "srtp" ? packet.readUInt32BE(8) : kind === "srtcp" ? packet.readUInt32BE(4) : undefined;
     if (known) {
       const isAuthentic = this.#pass(known, kind, packet, from);
       if (isAuthentic && ssrc !== undefined) this.#learnSsrc(known, ssrc);
-      return;
+      return isAuthentic;
     }
     // From an unknown address its SSRC says whose it may be; its tag says whether it is. The path does not follow it.
     const owners = ssrc === undefined ? undefined : this.#bySsrc.get(ssrc);
-    if (!owners?.some((entry) => this.#pass(entry, kind, packet, from))) {
-      this.#drops[kind === "dtls" ? "dtls" : "srtp"] += 1;
-    }
+    const isOwned = owners?.some((entry) => this.#pass(entry, kind, packet, from)) === true;
+    if (!isOwned) this.#drops[kind === "dtls" ? "dtls" : "srtp"] += 1;
+    return isOwned;
   }
 
   /** Hands a datagram to a session; whether it was authentic media. */
@@ -237,7 +267,7 @@ class Server implements WebRtcServer {
     return isAuthentic;
   }
 
-  async #open(offer: Offer, accept: Accept): Promise<{ callId: string; answer: string }> {
+  async #open(offer: Offer, accept: Accept, candidate?: Address): Promise<{ callId: string; answer: string }> {
     const { opus, keyRing, serverId, now, log } = this.#options;
     const red = offer.audio?.redPayloadType;
     // In-band FEC costs CPU and delay: only for those whom RED does not repair.
@@ -276,7 +306,7 @@ class Server implements WebRtcServer {
         ? {}
         : { handshakeTimeoutMs: this.#options.handshakeTimeoutMs }),
       ...(this.#options.consentMs === undefined ? {} : { consentMs: this.#options.consentMs }),
-      send: (packet, to) => this.udp.send(packet, to),
+      send: (packet, to) => this.#send(packet, to),
       onInput: () => this.#pacer.schedule(session),
       onEnded: (reason) => {
         log.info({ callId, reason, ...session.stats() }, "webrtc session ended");
@@ -303,7 +333,7 @@ class Server implements WebRtcServer {
       iceUfrag,
       icePassword: icePassword(keyRing, iceUfrag),
       fingerprint: this.#dtls.fingerprint,
-      candidates: this.#advertise.map((address) => ({ address, port: this.udp.port })),
+      candidates: candidate ? [candidate] : this.#advertise.map((address) => ({ address, port: this.udp.port })),
       ssrc,
       cname,
       sessionId: randomInt(2 ** 47).toString(),
