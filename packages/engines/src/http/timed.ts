@@ -21,21 +21,30 @@ export interface TimedOptions<T> {
   readonly isProgress?: (value: T) => boolean;
   /** The error to throw; `first`: nothing had come yet. */
   readonly onTimeout: (first: boolean, waitedMs: Milli) => Error;
+  /** From when on time counts; until it settles silence is no fault. Default: at once. */
+  readonly from?: Promise<unknown>;
   /** Stops the source; called once, whatever the end. */
   readonly stop: () => void;
 }
 
 /** Iterates `source`; only the time that the reader really waits is counted, so a slow reader never fails an engine. */
 export async function* timed<T>(source: AsyncIterable<T>, options: TimedOptions<T>): AsyncGenerator<T> {
-  const { timeouts, isProgress = () => true, onTimeout, stop } = options;
+  const { timeouts, isProgress = () => true, onTimeout, from: begin, stop } = options;
   const iterator = source[Symbol.asyncIterator]();
+  let begun = begin === undefined;
+  const begins = begin?.then(() => {
+    begun = true;
+  });
+  begins?.catch(() => {}); // told to whom waits for it below
   let first = true;
   let waited = 0;
   try {
     for (;;) {
       const limit = first ? timeouts.firstMs : timeouts.betweenMs;
+      const pending = iterator.next();
+      if (!begun) await Promise.race([begins, pending]);
       const from = performance.now();
-      const next = await within(iterator.next(), limit - waited, () => onTimeout(first, limit));
+      const next = await (begun ? within(pending, limit - waited, () => onTimeout(first, limit)) : pending);
       if (next.done === true) return;
       waited += performance.now() - from;
       if (isProgress(next.value)) {
@@ -61,6 +70,6 @@ export async function within<T>(promise: Promise<T>, ms: Milli, error: () => Err
     return await Promise.race([promise, late]);
   } finally {
     clearTimeout(timer);
-    promise.catch(() => {}); // when it was too late, nobody is left to hear of its failure
+    promise.catch(() => {}); // when it is too late, nobody is left to hear of its failure
   }
 }
