@@ -4,8 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createKeyRing, type KeyConfig } from "@sluice/routing";
 import type { DirectoryOptions } from "../directory.ts";
 import type { FlowTableOptions } from "../flow-table.ts";
-import { Cache } from "./cache.ts";
-import { type MetricsServer, serveMetrics } from "./metrics.ts";
+import type { MetricsServer } from "./metrics.ts";
 import type { WorkerReport } from "./protocol.ts";
 import { Workers } from "./workers.ts";
 
@@ -59,7 +58,11 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
   const { keys, directory, redis, drainMs = 120_000, log = () => undefined } = options;
   const { host = "0.0.0.0", port = 3478, workers: count = 1, flows, hopTag = false } = options;
   const ring = createKeyRing(keys);
-  const cache = redis === undefined ? undefined : new Cache({ url: redis, ring, cluster: directory.cluster, log });
+  // What is not configured is not loaded: the client of Redis alone takes 20 MB.
+  const cache =
+    redis === undefined
+      ? undefined
+      : new (await import("./cache.ts")).Cache({ url: redis, ring, cluster: directory.cluster, log });
   const admission = { ...options.admission, seed: randomBytes(4).readUInt32LE() };
   const reusePort = count > 1;
   const workers = new Workers({
@@ -106,7 +109,10 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
       },
       cache,
     };
-    metrics = options.metrics && (await serveMetrics(source, options.metrics.host, options.metrics.port));
+    if (options.metrics) {
+      const { serveMetrics } = await import("./metrics.ts");
+      metrics = await serveMetrics(source, options.metrics.host, options.metrics.port);
+    }
   } catch (error) {
     await close();
     throw error;

@@ -1,0 +1,236 @@
+/**
+ * How much one relay worker forwards, beside nginx's stream proxy and the barest Node forwarder: 120-byte packets of 500
+ * flows, delivered packets counted, the three alternating. Needs a C compiler for the load, and nginx with its stream
+ * module (Debian: apt-get install nginx libnginx-mod-stream).
+ */
+import { type ChildProcess, execFile, execFileSync, fork, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import {
+  createKeyRing,
+  createServerId,
+  decodeHop,
+  encodeHop,
+  formatBindingRequest,
+  formatBindingSuccess,
+  generateKey,
+  icePassword,
+  mintUfrag,
+  parseStun,
+} from "@sluice/routing";
+import type { BenchOptions, BenchResult } from "./run.ts";
+
+const HOST = "127.0.0.1";
+const FLOWS = 500;
+const SIZE = 120;
+const FIRST_PORT = 21_000;
+const SINK_PORT = 20_999;
+const RUN_MS = 2000;
+/** A shared machine loses a packet now and then whoever forwards: this much still counts as none. */
+const TOLERATED_LOSS = 0.001;
+const LADDER = [
+  15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 45_000, 50_000, 55_000, 60_000, 70_000, 80_000, 100_000, 120_000,
+];
+
+interface Load {
+  readonly sent: number;
+  readonly received: number;
+  readonly p50_us: number;
+  readonly p99_us: number;
+  readonly max_us: number;
+}
+
+interface Subject {
+  readonly name: "relay" | "nginx" | "dgram";
+  readonly port: number;
+  readonly process: ChildProcess;
+  /** Makes it ready for load after a pause: flows idle out. */
+  readonly prepare: () => Promise<void>;
+}
+
+/** Runs the bench; flag `rounds`, default 3. */
+export async function run({ flags }: BenchOptions): Promise<BenchResult> {
+  const rounds = Number(flags.rounds ?? 3);
+  const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
+  const load = compileLoad(folder);
+  const subjects: Subject[] = [];
+  try {
+    subjects.push(await startRelay(20_001), await startNginx(folder, 20_002), await startDgram(20_003));
+    const rows: Record<string, number | string>[] = [];
+    for (const subject of subjects) {
+      await subject.prepare();
+      await load(subject.port, 10_000, 1000); // the first run after a start is no measure
+    }
+    const relay = subjects[0]!;
+    const rssBefore = rssOf(relay.process);
+    for (let round = 1; round <= rounds; round++)
+      for (const subject of subjects) {
+        await subject.prepare();
+        const pps = await capacity(subject, load);
+        rows.push({ round, subject: subject.name, pps });
+        console.error(`round ${round}: ${subject.name} ${pps} packets/s`);
+      }
+    const costs = new Map<string, number>();
+    for (const subject of subjects) {
+      await subject.prepare();
+      costs.set(subject.name, await cpuPerPacket(subject, load));
+    }
+    const direct = await load(SINK_PORT, 20_000, 5000);
+    await relay.prepare();
+    const through = await load(relay.port, 20_000, 10_000);
+    rows.push({ subject: "direct at 20k/s", ...direct }, { subject: "relay at 20k/s", ...through });
+    const median = (name: string) => {
+      const found = rows.flatMap((row) => (row.subject === name && typeof row.pps === "number" ? [row.pps] : []));
+      return found.sort((a, b) => a - b)[Math.floor(found.length / 2)] ?? 0;
+    };
+    return {
+      metrics: {
+        relay_pps: median("relay"),
+        nginx_pps: median("nginx"),
+        dgram_pps: median("dgram"),
+        added_ms_p50: Math.max(0, through.p50_us - direct.p50_us) / 1000,
+        added_ms_p99: Math.max(0, through.p99_us - direct.p50_us) / 1000,
+        relay_cpu_us: costs.get("relay")!,
+        nginx_cpu_us: costs.get("nginx")!,
+        dgram_cpu_us: costs.get("dgram")!,
+        lost_at_20k: through.sent - through.received,
+        rss_mb: rssOf(relay.process),
+        rss_growth_mb: rssOf(relay.process) - rssBefore,
+      },
+      rows,
+    };
+  } finally {
+    for (const { process } of subjects) process.kill("SIGKILL");
+  }
+}
+
+/** Microseconds of processor time, user and system, for each packet delivered at 10,000/s: steadier than a rate. */
+async function cpuPerPacket({ port, process }: Subject, load: LoadRunner): Promise<number> {
+  const before = cpuMicroseconds(process);
+  const { received } = await load(port, 10_000, 4000);
+  return (cpuMicroseconds(process) - before) / received;
+}
+
+function cpuMicroseconds({ pid }: ChildProcess): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10_000; // ticks of 10 ms
+}
+
+type LoadRunner = (port: number, pps: number, milliseconds: number) => Promise<Load>;
+
+function compileLoad(folder: string): LoadRunner {
+  const program = join(folder, "load");
+  try {
+    execFileSync("cc", ["-O2", "-o", program, join(import.meta.dirname, "relay/load.c")], { stdio: ["ignore", 2, 2] });
+  } catch (cause) {
+    throw new Error("the relay bench needs a C compiler (Debian: apt-get install gcc libc6-dev)", { cause });
+  }
+  return async (port, pps, milliseconds) => {
+    const numbers = [port, SINK_PORT, FIRST_PORT, FLOWS, SIZE, pps, milliseconds].map(String);
+    const { stdout } = await promisify(execFile)(program, numbers);
+    return JSON.parse(stdout);
+  };
+}
+
+/** The highest rate of the ladder that comes through whole: once more before it is called lost. */
+async function capacity(subject: Subject, load: LoadRunner): Promise<number> {
+  let best = 0;
+  for (const pps of LADDER) {
+    const delivered = (await attempt(subject, load, pps)) ?? (await attempt(subject, load, pps));
+    if (delivered === undefined) break;
+    best = delivered;
+  }
+  return best;
+}
+
+async function attempt({ name, port }: Subject, load: LoadRunner, pps: number): Promise<number | undefined> {
+  const result = await load(port, pps, RUN_MS);
+  const { sent, received } = result;
+  console.error(`${name} at ${pps}: ${JSON.stringify(result)}`);
+  // A generator that cannot keep the rate measures itself.
+  if (sent < 0.98 * ((pps * RUN_MS) / 1000)) return undefined;
+  return sent - received <= TOLERATED_LOSS * sent ? Math.round((received * 1000) / RUN_MS) : undefined;
+}
+
+async function startRelay(port: number): Promise<Subject> {
+  const key = generateKey(randomBytes);
+  const serverId = createServerId(1, 1);
+  const transceiver = { serverId, address: HOST, port: SINK_PORT };
+  const options = {
+    keys: [{ ...key, secret: Buffer.from(key.secret).toString("hex") }],
+    directory: { cluster: 1, transceivers: [transceiver] },
+    admission: { packetsPerSecond: 100_000, burst: 100_000 }, // all flows of this bench come from one address
+  };
+  const prepare = () => openFlows(port, createKeyRing([key]), serverId);
+  return { ...(await startNode("relay", port, JSON.stringify(options))), prepare };
+}
+
+async function startDgram(port: number): Promise<Subject> {
+  return startNode("dgram", port, "{}");
+}
+
+async function startNode(name: "relay" | "dgram", port: number, options: string): Promise<Subject> {
+  const child = fork(join(import.meta.dirname, "relay/subject.ts"), [name, `${port}`, `${SINK_PORT}`, options], {
+    execArgv: ["--conditions=source"],
+    stdio: ["ignore", 2, 2, "ipc"],
+  });
+  await once(child, "message");
+  return { name, port, process: child, prepare: async () => undefined };
+}
+
+async function startNginx(folder: string, port: number): Promise<Subject> {
+  const modulePath = "/usr/lib/nginx/modules/ngx_stream_module.so";
+  const loading = existsSync(modulePath) ? `load_module ${modulePath};` : "";
+  writeFileSync(
+    join(folder, "nginx.conf"),
+    `${loading} daemon off; master_process off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log;
+     events { worker_connections 8192; }
+     stream { server { listen ${HOST}:${port} udp rcvbuf=4m; proxy_pass ${HOST}:${SINK_PORT}; proxy_timeout 600s; } }`,
+  );
+  const child = spawn("nginx", ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: ["ignore", 2, 2] });
+  const failed = once(child, "error").then(([cause]) => {
+    throw new Error("the relay bench needs nginx (Debian: apt-get install nginx libnginx-mod-stream)", { cause });
+  });
+  await Promise.race([failed, sleep(500)]);
+  if (child.exitCode !== null) throw new Error(`nginx ended: ${readFileSync(join(folder, "error.log"), "utf8")}`);
+  return { name: "nginx", port, process: child, prepare: async () => undefined };
+}
+
+/** Opens a flow for every source port of the load, as its client would, and answers as the transceiver would. */
+async function openFlows(
+  port: number,
+  ring: ReturnType<typeof createKeyRing>,
+  serverId: ReturnType<typeof createServerId>,
+) {
+  const transceiver = createSocket("udp4").bind(SINK_PORT, HOST);
+  await once(transceiver, "listening");
+  transceiver.on("message", (datagram, from) => {
+    const hop = decodeHop(datagram)!;
+    const { transactionId, serverUfrag } = parseStun(hop.payload)!;
+    const password = icePassword(ring, serverUfrag!);
+    const answer = formatBindingSuccess({ transactionId, address: HOST, port: hop.port, password });
+    transceiver.send(encodeHop({ ...hop, unverified: false }, answer), from.port, from.address);
+  });
+  for (let flow = 0; flow < FLOWS; flow++) {
+    const socket = createSocket("udp4").bind(FIRST_PORT + flow, HOST);
+    await once(socket, "listening");
+    const ufrag = mintUfrag(ring, { serverId, expiresAt: 4_000_000_000, random: randomBytes });
+    const request = { transactionId: randomBytes(12), username: `${ufrag}:load`, password: icePassword(ring, ufrag) };
+    socket.send(formatBindingRequest(request), port, HOST);
+    await once(socket, "message", { signal: AbortSignal.timeout(2000) });
+    socket.close();
+  }
+  transceiver.close();
+  await once(transceiver, "close");
+}
+
+function rssOf({ pid }: ChildProcess): number {
+  const match = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  return Number(match?.[1] ?? 0) / 1024;
+}
