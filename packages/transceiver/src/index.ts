@@ -2,7 +2,13 @@
 export { loadOpus, type OpusCodec } from "./media/opus.ts";
 export type { CallEngines } from "./node/call.ts";
 export { PortInUse } from "./node/http.ts";
-export { serveTransceiver, type Transceiver, type TransceiverOptions } from "./node/transceiver.ts";
+export {
+  type RegistryOptions,
+  type RelaysOptions,
+  serveTransceiver,
+  type Transceiver,
+  type TransceiverOptions,
+} from "./node/transceiver.ts";
 export { UdpPortInUse } from "./node/udp.ts";
 export {
   type Accept,
@@ -12,6 +18,7 @@ export {
   type WebRtcServerOptions,
   type WebRtcServerStats,
 } from "./node/webrtc-server.ts";
+export type { PublicRelay } from "./relayed/steering.ts";
 export { AtCapacity } from "./signaling/calls.ts";
 export { SdpError } from "./webrtc/sdp.ts";
 export type { WebRtcSessionStats } from "./webrtc/session.ts";

@@ -103,6 +103,18 @@ export class Calls {
     return call !== undefined;
   }
 
+  /** Takes no more calls; resolves when those under way have ended, or after `graceMs`. */
+  async drain(graceMs: Milli): Promise<void> {
+    this.#draining = true;
+    if (this.#calls.size === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    const emptied = new Promise<void>((resolve) => {
+      this.#emptied.push(resolve);
+      timer = setTimeout(resolve, graceMs);
+    });
+    await emptied.finally(() => clearTimeout(timer));
+  }
+
   /** Takes no more calls and ends those under way, telling their clients; resolves when all are gone. */
   async close(reason: string): Promise<void> {
     this.#draining = true;

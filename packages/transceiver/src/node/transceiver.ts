@@ -4,6 +4,8 @@ import type { Link, LinkListener, Milli } from "@sluice/conversation";
 import type { KeyRing, ServerId } from "@sluice/routing";
 import type { Logger } from "pino";
 import { loadOpus } from "../media/opus.ts";
+import type { HopPathsOptions } from "../relayed/hop-paths.ts";
+import { chooseRelay, type PublicRelay, readWhereabouts } from "../relayed/steering.ts";
 import { Auth } from "../signaling/auth.ts";
 import { AtCapacity, type CallDirectory } from "../signaling/calls.ts";
 import { ClientSecrets } from "../signaling/client-secret.ts";
@@ -12,6 +14,7 @@ import type { CallEngines } from "./call.ts";
 import { Calls, createId } from "./calls.ts";
 import { type HttpServer, serveHttp } from "./http.ts";
 import { Metrics } from "./metrics.ts";
+import { Registrar } from "./registrar.ts";
 import { serveWebRtc, type WebRtcServer } from "./webrtc-server.ts";
 
 /** How to serve calls. */
@@ -24,6 +27,10 @@ export interface TransceiverOptions {
   readonly udpPort: number;
   /** Addresses that clients reach the UDP port at; empty: this machine's own. */
   readonly advertise: readonly string[];
+  /** Relays in front; absent: clients send to the UDP port themselves. */
+  readonly relays?: RelaysOptions | undefined;
+  /** Where relays find this transceiver by itself; absent: they are configured with it. */
+  readonly registry?: RegistryOptions | undefined;
   /** Key that clients must send; `undefined`: only this machine may call. */
   readonly apiKey: string | undefined;
   readonly keyRing: KeyRing;
@@ -42,6 +49,28 @@ export interface TransceiverOptions {
   readonly log: Logger;
 }
 
+/** Relays in front of a transceiver. */
+export interface RelaysOptions {
+  /** Numeric addresses that relays send from. */
+  readonly from: readonly string[];
+  /** What clients are told to send to: the nearest of these. */
+  readonly public: readonly PublicRelay[];
+  /** Whether clients may also come directly. Default false. */
+  readonly direct?: boolean | undefined;
+  /** Whether the hop is signed, for networks that are not private. Default false. */
+  readonly tagged?: boolean | undefined;
+  /** Headers by which a CDN names the client's region. Default `x-region`, `cf-ipcountry`. */
+  readonly regionHeaders?: readonly string[] | undefined;
+}
+
+/** Where to register. */
+export interface RegistryOptions {
+  /** `redis://...` */
+  readonly redis: string;
+  /** Numeric address at which relays reach the UDP port. */
+  readonly address: string;
+}
+
 /** A running transceiver. */
 export interface Transceiver {
   /** Such as `http://localhost:8080`. */
@@ -49,6 +78,8 @@ export interface Transceiver {
   readonly udpPort: number;
   /** Calls under way. */
   readonly calls: number;
+  /** Takes no more calls, lets those under way end by themselves, then closes; at the latest after `graceMs`. */
+  drain(reason: string, graceMs: Milli): Promise<void>;
   /** Takes no more calls, tells those under way why they end, and frees both ports. */
   close(reason: string): Promise<void>;
 }
@@ -66,6 +97,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   const webRtc = await serveWebRtc({
     udpPort,
     advertise: advertise.length > 0 ? advertise : undefined,
+    hops: options.relays && hopsOf(options.relays, keyRing),
     keyRing,
     serverId,
     opus: await loadOpus(),
@@ -75,10 +107,14 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     log,
   });
   const directory: CallDirectory = {
-    async openWebRtc({ offer, session, defaults, model: asked }) {
+    async openWebRtc({ offer, session, defaults, model: asked, header }) {
       if (!calls.hasRoom) throw new AtCapacity();
-      return webRtc.answer(offer, (link, id) =>
-        calls.begin(link, { id, pipe: "webrtc", model: asked, defaults: [defaults, session] }),
+      const relay =
+        options.relays && chooseRelay(options.relays.public, readWhereabouts(header, options.relays.regionHeaders));
+      return webRtc.answer(
+        offer,
+        (link, id) => calls.begin(link, { id, pipe: "webrtc", model: asked, defaults: [defaults, session] }),
+        relay,
       );
     },
     hangup: (id) => calls.hangup(id),
@@ -122,17 +158,37 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     throw error;
   });
   countSources(metrics, webRtc, http);
+  const registrar =
+    options.registry &&
+    new Registrar({
+      url: options.registry.redis,
+      keyRing,
+      serverId,
+      address: options.registry.address,
+      port: webRtc.udpPort,
+      load: () => calls.size / options.maxCalls,
+      log: (line) => log.warn(line),
+    });
+  const close = async (reason: string) => {
+    await calls.close(reason);
+    await Promise.all([http.close(reason), webRtc.close(), registrar?.close()]);
+  };
   return {
     url: http.url,
     udpPort: webRtc.udpPort,
     get calls() {
       return calls.size;
     },
-    async close(reason) {
-      await calls.close(reason);
-      await Promise.all([http.close(reason), webRtc.close()]);
+    async drain(reason, graceMs) {
+      await Promise.all([registrar?.drain(), calls.drain(graceMs)]);
+      await close(reason);
     },
+    close,
   };
+}
+
+function hopsOf({ from, direct, tagged = false }: RelaysOptions, keyRing: KeyRing): HopPathsOptions {
+  return { relays: from, direct, tagKeys: tagged ? keyRing.keys.map((key) => key.hopTagKey) : undefined };
 }
 
 /** The call ended between its observer's handshake and now. */
@@ -154,6 +210,9 @@ function countSources(metrics: Metrics, webRtc: WebRtcServer, http: HttpServer):
   const drops = "Datagrams that reached no session.";
   metrics.addSource("transceiver_drop_packets_total", drops, () => ({ ...webRtc.stats().drops }));
   metrics.addSource("transceiver_udp_packets_total", "Datagrams of the media port.", () => ({ ...webRtc.stats().udp }));
+  metrics.addSource("transceiver_hop_drop_packets_total", "What relays sent that was not taken.", () => ({
+    ...webRtc.stats().hops,
+  }));
   metrics.addSource("signaling_refused_total", "What clients of HTTP and WebSocket were refused.", () => ({
     ...http.counters,
   }));

@@ -11,6 +11,8 @@ export interface WebRtcCallRequest {
   readonly defaults: SessionPatch | undefined;
   /** The model named in the URL. */
   readonly model: string | undefined;
+  /** A header of the request by its lower-case name: a CDN's say where the client is. */
+  readonly header: (name: string) => string | undefined;
 }
 
 /** A WebRTC call that was taken. */

@@ -70,6 +70,7 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
       session: session === undefined ? undefined : readSession(session),
       defaults: grant.kind === "secret" ? grant.session : undefined,
       model: req.query("model") || undefined,
+      header: (name) => req.header(name),
     });
     const headers = { "content-type": "application/sdp", location: `/v1/realtime/calls/${callId}` };
     return new Response(answer, { status: 201, headers });
