@@ -4,7 +4,7 @@
  */
 import { RTCSctpTransport } from "werift";
 import { DATA_CHANNEL_ACK, decodeDataChannelOpen, PPID } from "../webrtc/data-channel.ts";
-import type { Sctp, SctpFactory, SctpSink } from "../webrtc/sctp.ts";
+import type { Sctp, SctpCounts, SctpFactory, SctpSink } from "../webrtc/sctp.ts";
 import { isSctpSafe, MAX_SCTP_STREAMS } from "../webrtc/sctp-guard.ts";
 import { MAX_MESSAGE_SIZE } from "../webrtc/sdp.ts";
 
@@ -39,6 +39,7 @@ export const weriftSctpFactory: SctpFactory = {
 };
 
 class WeriftSctp implements Sctp {
+  readonly counts: SctpCounts = { malformed: 0, binary: 0, tooLong: 0 };
   readonly #association: Association;
   readonly #peerMaxMessageSize: number;
   readonly #sink: SctpSink;
@@ -81,9 +82,14 @@ class WeriftSctp implements Sctp {
   }
 
   handlePacket(packet: Uint8Array): void {
-    if (this.#closed || !isSctpSafe(packet)) return;
+    if (this.#closed) return;
+    if (!isSctpSafe(packet)) {
+      this.counts.malformed += 1;
+      return;
+    }
+    const bytes = Buffer.from(packet.buffer, packet.byteOffset, packet.byteLength);
     // werift handles a packet in several ticks; the next one must not overtake it.
-    this.#receiving = this.#receiving.then(() => this.#receive(Buffer.from(packet)));
+    this.#receiving = this.#receiving.then(() => this.#receive(bytes));
   }
 
   sendText(text: string): boolean {
@@ -120,8 +126,10 @@ class WeriftSctp implements Sctp {
     if (this.#closed) return;
     if (ppId === PPID.dcep) this.#handleOpen(streamId, data);
     else if (streamId !== this.#events) return;
-    else if (ppId === PPID.text && data.length <= MAX_MESSAGE_SIZE) this.#sink.onText(data.toString("utf8"));
+    else if (data.length > MAX_MESSAGE_SIZE) this.counts.tooLong += 1;
+    else if (ppId === PPID.text) this.#sink.onText(data.toString("utf8"));
     else if (ppId === PPID.emptyText) this.#sink.onText("");
+    else this.counts.binary += 1;
   }
 
   #handleOpen(streamId: number, data: Buffer): void {

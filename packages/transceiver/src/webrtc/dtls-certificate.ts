@@ -2,7 +2,7 @@
  * A self-signed certificate for DTLS: ECDSA P-256 and SHA-256 (RFC 8827 section 6.5), in just enough DER (RFC 5280
  * section 4.1). Peers look only at its hash.
  */
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
+import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import type { Fingerprint } from "./sdp.ts";
 
 /** Our side of every handshake. Holds the private key: never log it. */
@@ -20,7 +20,8 @@ export function createDtlsIdentity(wallclockMs: number): DtlsIdentity {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const algorithm = sequence(oid("2a8648ce3d040302")); // ecdsa-with-SHA256
   const name = sequence(der(0x31, sequence(oid("550403"), der(0x0c, Buffer.from("sluice"))))); // CN
-  const serial = randomBytes(8);
+  const publicDer = publicKey.export({ type: "spki", format: "der" });
+  const serial = createHash("sha256").update(publicDer).digest().subarray(0, 8);
   serial[0] = (serial[0]! & 0x7f) | 0x40; // positive, and no leading zero
   const content = sequence(
     der(0xa0, der(0x02, Uint8Array.of(2))), // version 3
@@ -29,7 +30,7 @@ export function createDtlsIdentity(wallclockMs: number): DtlsIdentity {
     name,
     sequence(utcTime(wallclockMs - DAY_MS), utcTime(wallclockMs + 3650 * DAY_MS)),
     name,
-    publicKey.export({ type: "spki", format: "der" }),
+    publicDer,
   );
   const signature = sign("sha256", content, privateKey);
   const certificate = sequence(content, algorithm, der(0x03, Uint8Array.of(0), signature));

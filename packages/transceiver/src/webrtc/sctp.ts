@@ -12,8 +12,18 @@ export interface SctpSink {
   onClosed(reason: string): void;
 }
 
+/** What came that no events channel carries; it is answered with nothing. */
+export interface SctpCounts {
+  /** Packets that are not well-formed. */
+  malformed: number;
+  binary: number;
+  /** Longer than the answer's `a=max-message-size`. */
+  tooLong: number;
+}
+
 /** The server's end of one SCTP association that carries one events channel. */
 export interface Sctp {
+  readonly counts: Readonly<SctpCounts>;
   /** Takes one SCTP packet out of DTLS. */
   handlePacket(packet: Uint8Array): void;
   /** Sends a text message in order; kept until the channel opens. `false`: 4 MiB are waiting already, and it is lost. */

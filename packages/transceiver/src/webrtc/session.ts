@@ -11,7 +11,7 @@ import { DtlsGuard, type DtlsGuardCounts } from "./dtls-guard.ts";
 import { type Address, type IceCounts, IceLite } from "./ice-lite.ts";
 import { decodeRtcp, encodeNack, encodeReceiverReport, encodeSenderReport, type RtcpPacket } from "./rtcp.ts";
 import { decodeRtp } from "./rtp.ts";
-import type { Sctp, SctpFactory } from "./sctp.ts";
+import type { Sctp, SctpCounts, SctpFactory } from "./sctp.ts";
 import type { Offer } from "./sdp.ts";
 import { createSrtpContext, type SrtpContext, type SrtpCounters } from "./srtp.ts";
 import type { Uplink, UplinkAudio } from "./uplink.ts";
@@ -54,6 +54,7 @@ export interface WebRtcSessionStats {
   readonly ice: Readonly<IceCounts>;
   readonly dtls: Readonly<DtlsGuardCounts>;
   readonly srtp: Readonly<SrtpCounters>;
+  readonly sctp: Readonly<SctpCounts>;
   /** Events that were not sent: the queue was full, or the peer takes no message so large. */
   readonly droppedEvents: number;
   readonly roundTripMs: Milli | undefined;
@@ -61,6 +62,7 @@ export interface WebRtcSessionStats {
 }
 
 const NO_SRTP: SrtpCounters = { authFailed: 0, replayed: 0, malformed: 0 };
+const NO_SCTP: SctpCounts = { malformed: 0, binary: 0, tooLong: 0 };
 const MAX_PENDING_BYTES = 4 * 1024 * 1024;
 const FIRST_REPORT_MS = 250;
 const REPORT_INTERVAL_MS = 1_000;
@@ -219,6 +221,7 @@ export class WebRtcSession implements Link {
       ice: this.#ice.counts,
       dtls: this.#guard.counts,
       srtp: this.#ingress?.counters ?? NO_SRTP,
+      sctp: this.#sctp?.counts ?? NO_SCTP,
       droppedEvents: this.#droppedEvents,
       roundTripMs: this.#options.downlink.roundTripMs,
       downlinkLossPercent: this.#options.downlink.lossPercent,
@@ -383,9 +386,11 @@ export class WebRtcSession implements Link {
     } catch (error) {
       this.#options.onListenerError(error);
     }
+    this.#options.onEnded(reason);
+    // Whoever still holds this pipe holds no keys.
     this.#ingress = undefined;
     this.#egress = undefined;
+    this.#sctp = undefined;
     this.#pending = [];
-    this.#options.onEnded(reason);
   }
 }
