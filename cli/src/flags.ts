@@ -1,4 +1,4 @@
-/** The command line of `sluice`: flags and environment to checked settings, with an error that says what to do. */
+/** Reads a command line by a table: one line a flag, which is its help, its environment variable and its check too. */
 import { parseArgs } from "node:util";
 
 /** The user asked for something that cannot be: the message is for them. */
@@ -6,123 +6,103 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** Settings of `sluice start`. */
-export interface StartOptions {
-  /** Address of the page and the API. Default 127.0.0.1: this machine only. */
-  readonly host: string;
-  /** TCP port of the page and the API. Default 8080. */
-  readonly port: number;
-  /** UDP port of all media. Default 3478. */
-  readonly udpPort: number;
-  /** Addresses that clients reach the UDP port at. Default: this machine's own. */
-  readonly advertise: readonly string[];
-  /** The built-in agent. */
-  readonly agent: "parrot";
-  /** Key that clients need; `undefined`: open, on loopback only. */
-  readonly apiKey: string | undefined;
-  /** Calls at once. Default 100. */
-  readonly maxCalls: number;
-  readonly logLevel: LogLevel;
+/** One flag. Its environment variable is `SLUICE_` and its name in capitals. */
+export interface Flag<T> {
+  /** What stands behind the flag in the help, such as `<n>`. */
+  readonly value: string;
+  readonly help: string;
+  /** Shown in the help. */
+  readonly fallback: string | undefined;
+  /** Checks and converts; throws a {@link UsageError} about `flag`. */
+  readonly read: (text: string, flag: string) => T;
+  /** Takes all that were given, also comma-separated, instead of one. */
+  readonly many?: true;
 }
 
-const LOG_LEVELS = ["silent", "fatal", "error", "warn", "info", "debug", "trace"] as const;
-type LogLevel = (typeof LOG_LEVELS)[number];
+/** Flags by their names. */
+export type Flags = Readonly<Record<string, Flag<unknown>>>;
 
-/** What `sluice --help` prints. */
-export const HELP = `sluice — the open real-time voice stack
+/** What the flags of a table are read to. */
+export type Settings<F extends Flags> = {
+  readonly [Name in keyof F]: F[Name] extends { readonly many: true; readonly read: (...args: never[]) => infer T }
+    ? readonly T[]
+    : F[Name] extends { readonly read: (...args: never[]) => infer T; readonly fallback: string }
+      ? T
+      : F[Name] extends { readonly read: (...args: never[]) => infer T }
+        ? T | undefined
+        : never;
+};
 
-  sluice start            page, API, media and agent in one process
+/** The process's environment. */
+export type Environment = Readonly<Record<string, string | undefined>>;
 
-  --port <n>              TCP port of page and API       (8080, SLUICE_PORT)
-  --host <address>        where page and API listen      (127.0.0.1, SLUICE_HOST)
-  --udp-port <n>          UDP port of all media          (3478, SLUICE_UDP_PORT)
-  --advertise <address>   address clients reach the UDP port at; repeatable (SLUICE_ADVERTISE, comma-separated)
-  --agent parrot          the agent that answers         (parrot, SLUICE_AGENT)
-  --max-calls <n>         calls at once                  (100, SLUICE_MAX_CALLS)
-  --log-level <level>     ${LOG_LEVELS.join(" ")}  (info, SLUICE_LOG_LEVEL)
+/** The environment variable of a flag. */
+export function variableOf(flag: string): string {
+  return `SLUICE_${flag.toUpperCase().replaceAll("-", "_")}`;
+}
 
-  SLUICE_API_KEY          key that clients must send; needed as soon as --host is not this machine alone
-`;
-
-type Environment = Readonly<Record<string, string | undefined>>;
-
-const flags = {
-  port: { type: "string" },
-  host: { type: "string" },
-  "udp-port": { type: "string" },
-  advertise: { type: "string", multiple: true },
-  agent: { type: "string" },
-  "max-calls": { type: "string" },
-  "log-level": { type: "string" },
-  help: { type: "boolean", short: "h" },
-  version: { type: "boolean", short: "v" },
-} as const;
-
-/** What was asked of the command line. */
-export type Command =
-  | { readonly kind: "help" }
-  | { readonly kind: "version" }
-  | { readonly kind: "start"; readonly options: StartOptions };
-
-/** Reads the command line; throws {@link UsageError}. A flag wins over its environment variable. */
-export function parseCommand(args: readonly string[], env: Environment): Command {
-  const { values, positionals } = parse(args);
-  if (values.help) return { kind: "help" };
-  if (values.version) return { kind: "version" };
-  const [command = "help", ...rest] = positionals;
-  if (command === "help") return { kind: "help" };
-  if (command !== "start") throw new UsageError(`unknown command "${command}"; try "sluice --help"`);
-  if (rest.length > 0) throw new UsageError(`unexpected "${rest[0]}" after "start"; try "sluice --help"`);
-  const host = values.host ?? env.SLUICE_HOST ?? "127.0.0.1";
-  const apiKey = env.SLUICE_API_KEY || undefined;
-  if (!isLoopback(host) && apiKey === undefined) {
-    throw new UsageError(
-      `listening on ${host} lets others in: set SLUICE_API_KEY to a secret that clients must send, or leave --host away`,
-    );
+/** Reads `args` by `flags`; throws {@link UsageError}. A flag wins over its variable, that over the default. */
+export function readFlags<F extends Flags>(flags: F, args: readonly string[], env: Environment): Settings<F> {
+  const given = parse(flags, args);
+  const settings: Record<string, unknown> = {};
+  for (const [name, { read, fallback, many }] of Object.entries(flags)) {
+    const texts =
+      given[name] ?? (env[variableOf(name)] ? [env[variableOf(name)]!] : fallback === undefined ? [] : [fallback]);
+    const parts = many ? texts.flatMap((text) => text.split(",")).map((text) => text.trim()) : texts.slice(-1);
+    const values = parts.filter((text) => text !== "").map((text) => read(text, `--${name}`));
+    settings[name] = many ? values : values[0];
   }
-  return {
-    kind: "start",
-    options: {
-      host,
-      port: toPort("port", values.port ?? env.SLUICE_PORT, 8080),
-      udpPort: toPort("udp-port", values["udp-port"] ?? env.SLUICE_UDP_PORT, 3478),
-      advertise: values.advertise ?? env.SLUICE_ADVERTISE?.split(",").map((one) => one.trim()) ?? [],
-      agent: toChoice("agent", values.agent ?? env.SLUICE_AGENT, ["parrot"], "parrot"),
-      apiKey,
-      maxCalls: toInteger("max-calls", values["max-calls"] ?? env.SLUICE_MAX_CALLS, 100, 1, 100_000),
-      logLevel: toChoice("log-level", values["log-level"] ?? env.SLUICE_LOG_LEVEL, LOG_LEVELS, "info"),
-    },
-  };
+  return settings as Settings<F>;
 }
+
+/** The help of a table. */
+export function describeFlags(flags: Flags): string {
+  const heads = Object.entries(flags).map(([name, { value }]) => `  --${name} ${value}`);
+  const width = Math.max(...heads.map((head) => head.length)) + 2;
+  const lines = Object.entries(flags).map(([name, { help, fallback, many }], index) => {
+    const notes = [fallback === undefined ? undefined : `default ${fallback}`, many && "repeatable", variableOf(name)];
+    return `${heads[index]!.padEnd(width)}${help} (${notes.filter(Boolean).join(", ")})`;
+  });
+  return `${lines.join("\n")}\n`;
+}
+
+function parse(flags: Flags, args: readonly string[]): Record<string, string[] | undefined> {
+  const options = Object.fromEntries(
+    Object.keys(flags).map((name) => [name, { type: "string", multiple: true } as const]),
+  );
+  try {
+    return parseArgs({ args: [...args], options, strict: true }).values as Record<string, string[] | undefined>;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new UsageError(`${message.split(". ")[0]}; try "sluice --help"`, { cause });
+  }
+}
+
+/** Any text. */
+export const text = (value: string): string => value;
+
+/** A whole number within bounds. */
+export const integer =
+  (least: number, most: number) =>
+  (value: string, flag: string): number => {
+    const number = Number(value);
+    if (/^\d+$/.test(value) && number >= least && number <= most) return number;
+    throw new UsageError(`${flag} must be a whole number from ${least} to ${most}, not "${value}"`);
+  };
+
+/** One of a few words. */
+export const choice =
+  <T extends string>(...choices: readonly T[]) =>
+  (value: string, flag: string): T => {
+    const chosen = choices.find((one) => one === value);
+    if (chosen !== undefined) return chosen;
+    throw new UsageError(`${flag} must be one of ${choices.join(", ")}, not "${value}"`);
+  };
+
+/** `true` or `false`. */
+export const yesOrNo = (value: string, flag: string): boolean => choice("true", "false")(value, flag) === "true";
 
 /** Whether only this machine can reach the address. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: flags, allowPositionals: true, strict: true });
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(`${message}; try "sluice --help"`, { cause });
-  }
-}
-
-function toPort(flag: string, value: string | undefined, fallback: number): number {
-  return toInteger(flag, value, fallback, 0, 65_535);
-}
-
-function toInteger(flag: string, value: string | undefined, fallback: number, least: number, most: number): number {
-  if (value === undefined) return fallback;
-  const number = Number(value);
-  if (/^\d+$/.test(value) && number >= least && number <= most) return number;
-  throw new UsageError(`--${flag} must be a whole number from ${least} to ${most}, not "${value}"`);
-}
-
-function toChoice<T extends string>(flag: string, value: string | undefined, choices: readonly T[], fallback: T): T {
-  if (value === undefined) return fallback;
-  const choice = choices.find((one) => one === value);
-  if (choice !== undefined) return choice;
-  throw new UsageError(`--${flag} must be one of ${choices.join(", ")}, not "${value}"`);
 }

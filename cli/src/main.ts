@@ -1,34 +1,66 @@
 #!/usr/bin/env node
 /** The `sluice` command: owns the process, its signals and its exit codes (0: asked to end, 1: failed, 2: bad usage). */
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { HELP, parseCommand, UsageError } from "./flags.ts";
-import { start } from "./start.ts";
+import { formatKeys, generateKey, type KeyConfig, nextRotation } from "@sluice/routing";
+import { type Command, help, parseCommand } from "./commands.ts";
+import { UsageError } from "./flags.ts";
+import type { Running } from "./running.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
 };
 
 try {
-  const command = parseCommand(process.argv.slice(2), process.env);
-  if (command.kind === "help") process.stdout.write(HELP);
-  else if (command.kind === "version") process.stdout.write(`${version}\n`);
-  else {
-    const started = await start(command.options, version);
-    process.stdout.write(`${started.greeting}\n`);
-    let asked = false;
-    const stop = () => {
-      if (asked) process.exit(1); // a second signal does not wait
-      asked = true;
-      started.close("the server is shutting down").then(
-        () => process.exit(0),
-        (error: unknown) => fail(error),
-      );
-    };
-    process.on("SIGTERM", stop);
-    process.on("SIGINT", stop);
-  }
+  await run(parseCommand(process.argv.slice(2), process.env));
 } catch (error) {
   fail(error);
+}
+
+async function run(command: Command): Promise<void> {
+  switch (command.kind) {
+    case "help":
+      process.stdout.write(help());
+      return;
+    case "version":
+      process.stdout.write(`${version}\n`);
+      return;
+    case "newKey":
+      process.stdout.write(formatKeys(addKey(command.keys)));
+      return;
+    case "start": {
+      const { start } = await import("./start.ts"); // a relay need not load the engines
+      return keep(await start(command.settings, version));
+    }
+    case "transceiver": {
+      const { startTransceiver } = await import("./start.ts");
+      return keep(await startTransceiver(command.settings, version));
+    }
+    case "relay": {
+      const { startRelay } = await import("./relay.ts");
+      return keep(await startRelay(command.settings, version));
+    }
+  }
+}
+
+/** The new key is not the first to mint until every server can read it: so it is said, and left to the operator. */
+function addKey(keys: readonly KeyConfig[]): KeyConfig[] {
+  const rotation = keys.length === 0 ? 0 : nextRotation(keys);
+  if (rotation === undefined) throw new UsageError("seven keys are the most there can be: retire one first");
+  return [generateKey(randomBytes, rotation), ...keys];
+}
+
+/** Runs until a signal; a second one does not wait. */
+function keep({ greeting, stop }: Running): void {
+  process.stdout.write(`${greeting}\n`);
+  let asked = false;
+  const handle = () => {
+    if (asked) process.exit(1);
+    asked = true;
+    stop().then(() => process.exit(0), fail);
+  };
+  process.on("SIGTERM", handle);
+  process.on("SIGINT", handle);
 }
 
 function fail(error: unknown): never {

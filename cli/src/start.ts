@@ -1,46 +1,96 @@
-/** `sluice start`: brings engines and transceiver together in one process, and says what is there. */
+/** `sluice start` and `sluice transceiver`: bring engines and transceiver together, and say what is there. */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createEspeak, createParrot, createSileroVad } from "@sluice/engines";
-import { createKeyRing, createServerId, generateKey } from "@sluice/routing";
-import { PortInUse, serveTransceiver, UdpPortInUse } from "@sluice/transceiver";
+import { createKeyRing, createServerId, formatServerId, generateKey } from "@sluice/routing";
+import { PortInUse, serveTransceiver, type TransceiverOptions, UdpPortInUse } from "@sluice/transceiver";
 import { pino } from "pino";
-import { isLoopback, type StartOptions, UsageError } from "./flags.ts";
+import type { StartSettings, TransceiverSettings } from "./commands.ts";
+import { isLoopback, UsageError } from "./flags.ts";
+import type { Running } from "./running.ts";
 
-/** A server of `sluice start`. */
-export interface Started {
-  /** What to print: where it is and what it can do. */
-  readonly greeting: string;
-  /** Ends calls, saying why, and then the server. */
-  close(reason: string): Promise<void>;
+/** Starts page, API, media and agent in one process; throws {@link UsageError} for what the user can mend. */
+export async function start(settings: StartSettings, version: string): Promise<Running> {
+  const own = { keyRing: createKeyRing([generateKey(randomBytes)]), serverId: createServerId(0, 0) };
+  const { transceiver, agent, close } = await serve(settings, own, version);
+  const access = settings.apiKey === undefined ? "open to this machine only" : "with SLUICE_API_KEY";
+  const lines = [
+    `sluice ${version}`,
+    "",
+    findConsole() === undefined ? "  the page is not built: npm run build" : `  talk       ${transceiver.url}`,
+    `  agent      ${agent}`,
+    `  media      udp ${transceiver.udpPort}, all calls on one port`,
+    `  protocol   OpenAI Realtime at ${transceiver.url}/v1/realtime, ${access}`,
+  ];
+  if (!isLoopback(settings.host)) {
+    lines.push("", "  Browsers give the microphone to https and localhost only: put TLS in front of this port.");
+  }
+  const end = async () => {
+    await transceiver.close("the server is shutting down");
+    await close();
+  };
+  return { greeting: `${lines.join("\n")}\n`, stop: end };
 }
 
-/** Starts everything; throws {@link UsageError} for what the user can mend. */
-export async function start(options: StartOptions, version: string): Promise<Started> {
-  const staticDir = findConsole();
-  const [vad, tts] = await Promise.all([createSileroVad(), createEspeak()]);
-  const parrot = createParrot({ tts });
-  const log = pino({ level: options.logLevel }, pino.destination({ dest: 2, sync: true }));
-  const transceiver = await serveTransceiver({
-    ...options,
-    keyRing: createKeyRing([generateKey(randomBytes)]),
-    serverId: createServerId(0, 0),
-    engines: { vad, speech: parrot },
-    model: options.agent,
-    version,
-    staticDir,
-    log,
-  }).catch((cause: unknown) => {
-    throw explain(cause, options);
-  });
+/** Starts a transceiver behind relays. */
+export async function startTransceiver(settings: TransceiverSettings, version: string): Promise<Running> {
+  const serverId = settings["server-id"]!;
+  const fleet = {
+    keyRing: createKeyRing(settings.keys),
+    serverId,
+    relays: {
+      from: settings["relays-from"],
+      public: settings.relays,
+      direct: settings.direct,
+      tagged: settings["hop-tag"],
+      regionHeaders: settings["region-header"],
+    },
+    registry: settings.redis ? { redis: settings.redis, address: settings["register-as"]! } : undefined,
+  };
+  const { transceiver, agent, close } = await serve(settings, fleet, version);
+  const relays = settings.relays.map(({ address, port }) => `${address}:${port}`).join(", ");
+  const lines = [
+    `sluice ${version}, transceiver ${formatServerId(serverId)}`,
+    "",
+    `  protocol   OpenAI Realtime at ${transceiver.url}/v1/realtime, with SLUICE_API_KEY`,
+    `  agent      ${agent}`,
+    `  media      udp ${transceiver.udpPort}, behind ${relays}`,
+  ];
   return {
-    greeting: greet(transceiver.url, transceiver.udpPort, parrot.description, options, version, staticDir),
-    async close(reason) {
-      await transceiver.close(reason);
-      await Promise.all([vad.close(), tts?.close()]);
+    greeting: `${lines.join("\n")}\n`,
+    async stop() {
+      await transceiver.drain("the server is shutting down", settings.grace * 1000);
+      await close();
     },
   };
+}
+
+type Place = Pick<TransceiverOptions, "keyRing" | "serverId" | "relays" | "registry">;
+
+async function serve(settings: StartSettings, place: Place, version: string) {
+  const [vad, tts] = await Promise.all([createSileroVad(), createEspeak()]);
+  const parrot = createParrot({ tts });
+  const transceiver = await serveTransceiver({
+    ...place,
+    host: settings.host,
+    port: settings.port,
+    udpPort: settings["udp-port"],
+    advertise: settings.advertise,
+    apiKey: settings.apiKey,
+    engines: { vad, speech: parrot },
+    model: settings.agent,
+    version,
+    staticDir: findConsole(),
+    maxCalls: settings["max-calls"],
+    log: pino({ level: settings["log-level"] }, pino.destination({ dest: 2, sync: true })),
+  }).catch((cause: unknown) => {
+    throw explain(cause, settings);
+  });
+  const close = async () => {
+    await Promise.all([vad.close(), tts?.close()]);
+  };
+  return { transceiver, agent: parrot.description, close };
 }
 
 /** The built page: beside this file in a published package, in the workspace otherwise. */
@@ -49,54 +99,21 @@ function findConsole(): string | undefined {
   return places.find((place) => existsSync(join(place, "index.html")));
 }
 
-function greet(
-  url: string,
-  udpPort: number,
-  agent: string,
-  options: StartOptions,
-  version: string,
-  staticDir: string | undefined,
-): string {
-  const open = isLoopback(options.host);
-  const lines = [
-    `sluice ${version}`,
-    "",
-    staticDir === undefined
-      ? `  API        ${url}/v1/realtime (the page is not built: npm run build)`
-      : `  talk       ${url}`,
-    `  agent      ${agent}`,
-    `  media      udp ${udpPort}, all calls on one port`,
-    `  protocol   OpenAI Realtime at ${url}/v1/realtime, ${open && options.apiKey === undefined ? "open to this machine only" : "with SLUICE_API_KEY"}`,
-  ];
-  if (!open) {
-    lines.push(
-      "",
-      "  Browsers give the microphone to https and localhost only: put TLS in front of this port for others.",
-    );
-  }
-  return `${lines.join("\n")}\n`;
-}
-
 /** What the user can do about a failed start. */
-function explain(cause: unknown, options: StartOptions): unknown {
+function explain(cause: unknown, settings: StartSettings): unknown {
+  const mend = (flag: string, port: number) => `stop that program, or choose another port: --${flag} ${port + 1}`;
   if (cause instanceof PortInUse) {
-    return new UsageError(
-      `${cause.message}; stop that program, or choose another: npm start -- --port ${options.port + 1}`,
-      {
-        cause,
-      },
-    );
+    return new UsageError(`${cause.message}; ${mend("port", settings.port)}`, { cause });
   }
   if (cause instanceof UdpPortInUse) {
-    return new UsageError(
-      `${cause.message}; stop that program, or choose another: npm start -- --udp-port ${options.udpPort + 1}`,
-      { cause },
-    );
+    return new UsageError(`${cause.message} by another program; ${mend("udp-port", settings["udp-port"])}`, { cause });
   }
   const { code } = cause as NodeJS.ErrnoException;
-  if (code === "EACCES")
-    return new UsageError(`no permission to listen: ports below 1024 need it; try --port 8080`, { cause });
-  if (code === "EADDRNOTAVAIL")
-    return new UsageError(`${options.host} is no address of this machine; check --host`, { cause });
+  if (code === "EACCES") {
+    return new UsageError("no permission to listen: ports below 1024 need it; try --port 8080", { cause });
+  }
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND") {
+    return new UsageError(`${settings.host} is no address of this machine; check --host`, { cause });
+  }
   return cause;
 }

@@ -1,0 +1,204 @@
+/** The commands of `sluice`, their flags, and what they mean together. */
+import type { KeyConfig } from "@sluice/routing";
+import {
+  choice,
+  describeFlags,
+  type Environment,
+  integer,
+  isLoopback,
+  readFlags,
+  type Settings,
+  text,
+  UsageError,
+  yesOrNo,
+} from "./flags.ts";
+import {
+  readAddress,
+  readEndpoint,
+  readKeys,
+  readPublicRelay,
+  readRelayPeer,
+  readServerId,
+  readTransceiver,
+} from "./fleet.ts";
+
+const port = integer(0, 65_535);
+const LOG_LEVELS = ["silent", "fatal", "error", "warn", "info", "debug", "trace"] as const;
+
+const startFlags = {
+  port: { value: "<n>", help: "TCP port of page and API", fallback: "8080", read: port },
+  host: { value: "<address>", help: "where page and API listen", fallback: "127.0.0.1", read: text },
+  "udp-port": { value: "<n>", help: "UDP port of all media", fallback: "3478", read: port },
+  advertise: {
+    value: "<address>",
+    help: "address that clients reach the UDP port at",
+    fallback: undefined,
+    read: readAddress,
+    many: true,
+  },
+  agent: { value: "parrot", help: "the agent that answers", fallback: "parrot", read: choice("parrot") },
+  "max-calls": { value: "<n>", help: "calls at once", fallback: "100", read: integer(1, 100_000) },
+  "log-level": { value: "<level>", help: LOG_LEVELS.join(" "), fallback: "info", read: choice(...LOG_LEVELS) },
+} as const;
+
+const transceiverFlags = {
+  ...startFlags,
+  host: { ...startFlags.host, fallback: "0.0.0.0" },
+  "server-id": { value: "<cluster.node>", help: "who this is", fallback: undefined, read: readServerId },
+  relays: {
+    value: "<relay>",
+    help: "relay to send clients to: [region[@latitude;longitude]=]address:port, the nearest first chosen",
+    fallback: undefined,
+    read: readPublicRelay,
+    many: true,
+  },
+  "relays-from": {
+    value: "<address>",
+    help: "address that relays send from",
+    fallback: undefined,
+    read: readAddress,
+    many: true,
+  },
+  direct: { value: "true|false", help: "take clients without a relay too", fallback: "false", read: yesOrNo },
+  "hop-tag": {
+    value: "true|false",
+    help: "sign the hop: relay and transceiver alike",
+    fallback: "false",
+    read: yesOrNo,
+  },
+  "region-header": {
+    value: "<name>",
+    help: "header by which a CDN names the client's region",
+    fallback: "x-region,cf-ipcountry",
+    read: (name: string) => name.toLowerCase(),
+    many: true,
+  },
+  redis: { value: "<url>", help: "where relays find this transceiver", fallback: undefined, read: text },
+  "register-as": {
+    value: "<address>",
+    help: "address at which relays reach the UDP port",
+    fallback: undefined,
+    read: readAddress,
+  },
+  grace: { value: "<s>", help: "how long calls may last after SIGTERM", fallback: "3600", read: integer(0, 86_400) },
+} as const;
+
+const relayFlags = {
+  port: { ...startFlags["udp-port"], help: "UDP port of all clients" },
+  host: { value: "<address>", help: "where it listens", fallback: "0.0.0.0", read: readAddress },
+  workers: { value: "<n>", help: "processor cores to spend", fallback: "1", read: integer(1, 64) },
+  cluster: { value: "<n>", help: "cluster of its own transceivers", fallback: "0", read: integer(0, 65_535) },
+  number: { value: "<n>", help: "its own number among relays, 1 to 255", fallback: "0", read: integer(0, 255) },
+  transceivers: {
+    value: "<id=address:port>",
+    help: "transceiver that it may send to",
+    fallback: undefined,
+    read: readTransceiver,
+    many: true,
+  },
+  peers: {
+    value: "<number@cluster=address:port>",
+    help: "relay of another cluster",
+    fallback: undefined,
+    read: readRelayPeer,
+    many: true,
+  },
+  redis: { value: "<url>", help: "registered transceivers, earlier recovery", fallback: undefined, read: text },
+  metrics: {
+    value: "<address:port>",
+    help: "where /metrics, /healthz and /readyz are",
+    fallback: "127.0.0.1:9464",
+    read: readEndpoint,
+  },
+  "hop-tag": transceiverFlags["hop-tag"],
+  grace: { ...transceiverFlags.grace, help: "how long to forward after SIGTERM", fallback: "120" },
+} as const;
+
+/** Settings of `sluice start`. */
+export type StartSettings = Settings<typeof startFlags> & { readonly apiKey: string | undefined };
+
+/** Settings of `sluice transceiver`. */
+export type TransceiverSettings = Settings<typeof transceiverFlags> & {
+  readonly apiKey: string;
+  readonly keys: readonly KeyConfig[];
+};
+
+/** Settings of `sluice relay`. */
+export type RelaySettings = Settings<typeof relayFlags> & { readonly keys: readonly KeyConfig[] };
+
+/** What was asked of the command line. */
+export type Command =
+  | { readonly kind: "help" }
+  | { readonly kind: "version" }
+  | { readonly kind: "start"; readonly settings: StartSettings }
+  | { readonly kind: "relay"; readonly settings: RelaySettings }
+  | { readonly kind: "transceiver"; readonly settings: TransceiverSettings }
+  | { readonly kind: "newKey"; readonly keys: readonly KeyConfig[] };
+
+/** What `sluice --help` prints. */
+export function help(): string {
+  return `sluice — the open real-time voice stack
+
+sluice start: page, API, media and agent in one process
+${describeFlags(startFlags)}
+sluice relay: one public UDP address for a fleet of transceivers
+${describeFlags(relayFlags)}
+sluice transceiver: like start, behind relays
+${describeFlags(transceiverFlags)}
+sluice keys new: prints the fleet's keys with a new one in front (from SLUICE_KEYS, where it is set)
+
+  SLUICE_API_KEY   key that clients must send; needed as soon as --host is not this machine alone
+  SLUICE_KEYS      the fleet's keys, for relay and transceiver; the first one mints, all are read
+`;
+}
+
+/** Reads the command line; throws {@link UsageError}. */
+export function parseCommand(args: readonly string[], env: Environment): Command {
+  const [command = "help", ...rest] = args;
+  const flag = args.find((arg) => ["--help", "-h", "--version", "-v"].includes(arg));
+  if (flag !== undefined) return { kind: flag.includes("v") ? "version" : "help" };
+  switch (command) {
+    case "help":
+      return { kind: "help" };
+    case "start":
+      return { kind: "start", settings: checkStart(readFlags(startFlags, rest, env), env) };
+    case "relay":
+      return { kind: "relay", settings: { ...readFlags(relayFlags, rest, env), keys: requireKeys(env) } };
+    case "transceiver":
+      return { kind: "transceiver", settings: checkTransceiver(readFlags(transceiverFlags, rest, env), env) };
+    case "keys":
+      if (rest.length !== 1 || rest[0] !== "new") throw new UsageError('there is "sluice keys new"');
+      return { kind: "newKey", keys: readKeys(env.SLUICE_KEYS ?? "") };
+    default:
+      throw new UsageError(`unknown command "${command}"; try "sluice --help"`);
+  }
+}
+
+function checkStart(settings: Settings<typeof startFlags>, env: Environment): StartSettings {
+  const apiKey = env.SLUICE_API_KEY || undefined;
+  if (isLoopback(settings.host) || apiKey !== undefined) return { ...settings, apiKey };
+  throw new UsageError(
+    `listening on ${settings.host} lets others in: set SLUICE_API_KEY to a secret that clients must send, or leave --host away`,
+  );
+}
+
+function checkTransceiver(settings: Settings<typeof transceiverFlags>, env: Environment): TransceiverSettings {
+  const apiKey = env.SLUICE_API_KEY;
+  if (!apiKey) throw new UsageError("a transceiver needs SLUICE_API_KEY: a secret that clients must send");
+  if (settings["server-id"] === undefined) throw new UsageError("a transceiver needs --server-id, such as 1.7");
+  if (settings.relays.length === 0 || settings["relays-from"].length === 0) {
+    throw new UsageError(
+      "a transceiver needs --relays (what clients send to) and --relays-from (what it is sent from)",
+    );
+  }
+  if (settings.redis !== undefined && settings["register-as"] === undefined) {
+    throw new UsageError("--redis needs --register-as: the address at which relays reach this transceiver");
+  }
+  return { ...settings, apiKey, keys: requireKeys(env) };
+}
+
+function requireKeys(env: Environment): readonly KeyConfig[] {
+  const keys = readKeys(env.SLUICE_KEYS ?? "");
+  if (keys.length > 0) return keys;
+  throw new UsageError('no keys: set SLUICE_KEYS to what "sluice keys new" prints, the same for the whole fleet');
+}
