@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { createRandom } from "@sluice/netem";
 import { Directory, Forwarder } from "@sluice/relay";
 import {
   createKeyRing,
@@ -16,7 +17,6 @@ import {
   parseStun,
   readUfrag,
 } from "@sluice/routing";
-import { createRandom } from "../netem/src/random.ts";
 
 const START = 1_800_000_000_000;
 const ring = createKeyRing([generateKey(randomBytes)]);
