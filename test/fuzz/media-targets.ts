@@ -1,17 +1,55 @@
 /** The parsers of a call: media, session descriptions and Realtime events. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseClientEvent } from "@sluice/realtime";
-import { decodeRecords } from "../../packages/transceiver/src/webrtc/dtls-record.ts";
+import { parseCallBody } from "../../packages/transceiver/src/signaling/body.ts";
+import { decodeDataChannelOpen } from "../../packages/transceiver/src/webrtc/data-channel.ts";
+import { DtlsGuard } from "../../packages/transceiver/src/webrtc/dtls-guard.ts";
+import {
+  decodeCertificate,
+  decodeCertificateVerify,
+  decodeClientHello,
+  decodeClientKeyExchange,
+  decodeHandshake,
+} from "../../packages/transceiver/src/webrtc/dtls-handshake.ts";
 import { decodeRed, encodeRed } from "../../packages/transceiver/src/webrtc/red.ts";
 import { decodeRtcp } from "../../packages/transceiver/src/webrtc/rtcp.ts";
 import { decodeRtp, encodeRtp } from "../../packages/transceiver/src/webrtc/rtp.ts";
+import { isSctpSafe } from "../../packages/transceiver/src/webrtc/sctp-guard.ts";
 import { parseOffer } from "../../packages/transceiver/src/webrtc/sdp.ts";
 import { type FuzzTarget, textTarget, tolerating } from "./target.ts";
 
-const fixtures = join(import.meta.dirname, "../../packages/transceiver/src/webrtc/fixtures");
 const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
 const payload = new Uint8Array(20).fill(7);
+
+/** An offer with all that one needs and nothing more: mutations then hit something that is read. */
+const OFFER = [
+  "v=0",
+  "o=- 1 2 IN IP4 127.0.0.1",
+  "s=-",
+  "t=0 0",
+  "a=group:BUNDLE 0",
+  "m=audio 9 UDP/TLS/RTP/SAVPF 63 111",
+  "a=ice-ufrag:v8eD",
+  "a=ice-pwd:zqY+Xxd23AlCEXlHr49XUCWP",
+  `a=fingerprint:sha-256 ${Array(32).fill("A1").join(":")}`,
+  "a=mid:0",
+  "a=rtcp-mux",
+  "a=rtpmap:111 opus/48000/2",
+  "a=rtpmap:63 red/48000/2",
+  "a=fmtp:63 111/111",
+  "",
+].join("\r\n");
+
+const handshakeBodies = [decodeClientHello, decodeCertificate, decodeClientKeyExchange, decodeCertificateVerify];
+const established = new DtlsGuard(0);
+established.handleEstablished();
+let clock = 0;
+const handshaking = new DtlsGuard(0);
+
+/** Records that pass the guard, before the handshake and after; time passes so that its rate does not hide its parser. */
+function admit(datagram: Uint8Array) {
+  clock += 10;
+  return [...handshaking.admit(clock, datagram, true), ...established.admit(clock, datagram, true)];
+}
 
 /** The parsers of `@sluice/transceiver` and `@sluice/realtime`. */
 export const mediaTargets: readonly FuzzTarget[] = [
@@ -53,20 +91,57 @@ export const mediaTargets: readonly FuzzTarget[] = [
     parse: decodeRed,
   },
   {
-    name: "DTLS records",
+    name: "DTLS guard",
     seeds: [
       hex("16feff 0000 000000000000 0010 01000004 0000 000000 000004 aabbccdd"),
-      hex("15fefd 0001 000000000001 0012 000100000000000100112233445566778899"),
+      hex("16fefd 0001 000000000001 0012 000100000000000100112233445566778899"),
       hex("14fefd 0000 000000000002 0001 01 16fefd 0001 000000000000 0008 0102030405060708"),
     ],
     maxSize: 96,
-    parse: decodeRecords,
+    parse: (input) => {
+      for (const { fragment } of admit(input))
+        for (const { body } of decodeHandshake(fragment) ?? []) for (const decode of handshakeBodies) decode(body);
+    },
   },
+  {
+    name: "DTLS handshake bodies",
+    seeds: [
+      hex(
+        `fefd ${"11".repeat(32)} 00 00 0004 c02bc02f 0100 0022 000a00040002001d 000d00040002 0403 000e000500020007 00 00170000 ff01000100`,
+      ),
+      hex("000007 000004 30020500"),
+      hex(`20 ${"42".repeat(32)}`),
+      hex("0403 0004 30020500"),
+    ],
+    maxSize: 128,
+    parse: (input) => {
+      for (const decode of handshakeBodies) decode(input);
+    },
+  },
+  {
+    name: "SCTP guard",
+    seeds: [
+      hex("13881388 00000001 00000000 01000014 00000001 00020000 ffff ffff 00000001"),
+      hex("13881388 00000001 00000000 03000014 00000001 00020000 0001 0000 0002 0003"),
+      hex("13881388 00000001 00000000 00030014 00000001 0000 0000 00000032 61626364"),
+      hex("13881388 00000001 00000000 0400000c 0001 0008 00000001"),
+    ],
+    maxSize: 96,
+    parse: isSctpSafe,
+  },
+  {
+    name: "data channel open",
+    seeds: [hex("03000000 00000000 0009 0000 6f61692d6576656e7473")],
+    maxSize: 48,
+    parse: decodeDataChannelOpen,
+  },
+  textTarget("SDP", [OFFER], tolerating("SdpError", parseOffer), 384),
   textTarget(
-    "SDP",
-    ["chromium-data-only.sdp", "werift.sdp"].map((name) => readFileSync(join(fixtures, name), "utf8")),
-    tolerating("SdpError", parseOffer),
-    512,
+    "call form",
+    [
+      `--b\r\nContent-Disposition: form-data; name="sdp"\r\n\r\nv=0\r\n--b\r\nContent-Disposition: form-data; name="session"\r\n\r\n{"type":"realtime"}\r\n--b--\r\n`,
+    ],
+    tolerating("BodyError", (text) => parseCallBody("multipart/form-data; boundary=b", Buffer.from(text))),
   ),
   textTarget(
     "client events",

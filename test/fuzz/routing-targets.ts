@@ -8,6 +8,7 @@ import {
   formatBindingError,
   formatBindingRequest,
   formatBindingSuccess,
+  formatRegistration,
   generateKey,
   hasValidFingerprint,
   hasValidIntegrity,
@@ -15,6 +16,7 @@ import {
   mintUfrag,
   parseIp,
   parseQuicHeader,
+  parseRegistration,
   parseServerId,
   parseStun,
   readUfrag,
@@ -72,5 +74,19 @@ export const routingTargets: readonly FuzzTarget[] = [
     parse: (input) => decodeHop(input),
   },
   textTarget("address", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"], parseIp, 48),
+  textTarget(
+    "registration",
+    [
+      formatRegistration(ring, {
+        serverId: createServerId(1, 2),
+        address: "192.0.2.1",
+        port: 5000,
+        load: 0.5,
+        draining: false,
+        expiresAt: now,
+      }),
+    ],
+    (text) => parseRegistration(ring, text, now),
+  ),
   textTarget("server id", ["1.2", "65535.65535"], parseServerId, 16),
 ];

@@ -166,6 +166,8 @@ export interface SpeechRequest {
   readonly speed?: number | undefined;
   /** BCP 47 language of the caller; the engine guesses without it. */
   readonly language?: string | undefined;
+  /** Beside the conversation: {@link SpeechRequest.items} are all there is, and nothing of it is remembered. Default false. */
+  readonly outOfBand?: boolean | undefined;
   /** Functions that the model may call; default none. */
   readonly tools?: readonly Tool[] | undefined;
   /** Default `auto`. */

@@ -9,6 +9,7 @@ export { createResponses } from "./llm/responses.ts";
 export { type CascadeOptions, createCascade } from "./speech/cascade.ts";
 export type { ClauseOptions } from "./speech/cascade-cutter.ts";
 export { createParrot, OWN_WORDS, type ParrotOptions } from "./speech/parrot.ts";
+export { createRealtime, type RealtimeOptions } from "./speech/realtime.ts";
 export { createRealtimeTranscription, type RealtimeTranscriptionOptions } from "./stt/realtime.ts";
 export type { RealtimeSttDialect } from "./stt/realtime-dialects.ts";
 export { createTranscriptions, type TranscriptionsOptions } from "./stt/transcriptions.ts";
