@@ -6,6 +6,21 @@ export type { StageTimeouts } from "./http/timed.ts";
 export { type ChatCompletionsOptions, createChatCompletions } from "./llm/chat-completions.ts";
 export type { LlmOptions } from "./llm/options.ts";
 export { createResponses } from "./llm/responses.ts";
+export {
+  createScriptedLlm,
+  createScriptedSpeech,
+  createScriptedStt,
+  createScriptedTts,
+  createScriptedTurnDetector,
+  createScriptedVad,
+  type ScriptedLlmOptions,
+  type ScriptedSpeechOptions,
+  type ScriptedSttOptions,
+  type ScriptedTtsOptions,
+  type ScriptedVadOptions,
+} from "./scripted/engines.ts";
+export type { Fault, ScriptOptions } from "./scripted/pace.ts";
+export { createDelays, createRandom, type Quantiles, type Random } from "./scripted/random.ts";
 export { type CascadeOptions, createCascade } from "./speech/cascade.ts";
 export type { ClauseOptions } from "./speech/cascade-cutter.ts";
 export { createParrot, OWN_WORDS, type ParrotOptions } from "./speech/parrot.ts";

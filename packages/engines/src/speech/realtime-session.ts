@@ -1,0 +1,53 @@
+/** The session that is asked of a Realtime server: 24 kHz both ways, no turn detection, for turns are ours. */
+import type { SpeechRequest, Tool, ToolChoice } from "@sluice/conversation";
+import type { RealtimeOptions } from "./realtime.ts";
+
+/** `session` of `session.update`, in the dialect of the server. */
+export function sessionUpdate(
+  options: RealtimeOptions,
+  request: SpeechRequest,
+  mayChangeVoice: boolean,
+): Readonly<Record<string, unknown>> {
+  const { transcriptionModel = "gpt-4o-mini-transcribe", dialect, session } = options;
+  const { instructions, tools = [], toolChoice = "auto", maxOutputTokens = "inf", language } = request;
+  const hint = language === undefined ? {} : { language: language.split("-")[0]!.toLowerCase() };
+  const transcription = transcriptionModel === null ? null : { model: transcriptionModel, ...hint };
+  const voice = mayChangeVoice ? { voice: options.voice ?? request.voice } : {};
+  const speed = request.speed === undefined ? {} : { speed: request.speed };
+  const shared = { instructions, tools: tools.map(toTool), tool_choice: toToolChoice(toolChoice) };
+  if (dialect === "beta") {
+    return {
+      ...shared,
+      ...voice,
+      modalities: ["audio", "text"],
+      input_audio_format: "pcm16",
+      output_audio_format: "pcm16",
+      input_audio_transcription: transcription,
+      turn_detection: null,
+      max_response_output_tokens: maxOutputTokens,
+      ...session,
+    };
+  }
+  const format = { type: "audio/pcm", rate: 24_000 };
+  return {
+    type: "realtime",
+    ...shared,
+    output_modalities: ["audio"],
+    max_output_tokens: maxOutputTokens,
+    audio: { input: { format, transcription, turn_detection: null }, output: { format, ...voice, ...speed } },
+    ...session,
+  };
+}
+
+function toTool({ name, description, parameters }: Tool) {
+  return {
+    type: "function",
+    name,
+    ...(description !== undefined && { description }),
+    parameters: parameters ?? { type: "object", properties: {} },
+  };
+}
+
+function toToolChoice(choice: ToolChoice): unknown {
+  return typeof choice === "string" ? choice : { type: "function", name: choice.name };
+}
