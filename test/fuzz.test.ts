@@ -14,12 +14,12 @@ const inputs = Number(process.env.SLUICE_FUZZ_INPUTS ?? 1_000_000);
 // A parser may answer hostile text with a documented error: its stack is of no use here and costs most of the time.
 Error.stackTraceLimit = 0;
 
-for (const { name, seeds, maxSize = 256, parse } of fuzzTargets)
-  test(`${name}: survives ${inputs} inputs`, (context) => {
+for (const { name, seeds, maxSize = 256, share = 1, parse } of fuzzTargets)
+  test(`${name}: survives ${inputs * share} inputs`, (context) => {
     context.diagnostic(`SLUICE_FUZZ_SEED=${seed}`);
     for (const valid of seeds) parse(valid);
     const next = createMutator(seeds, createRandom(seed), maxSize);
-    for (let i = 0; i < inputs; i++) {
+    for (let i = 0; i < inputs * share; i++) {
       const input = next();
       const started = performance.now();
       try {

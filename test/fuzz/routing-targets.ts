@@ -62,6 +62,7 @@ export const routingTargets: readonly FuzzTarget[] = [
     name: "connection ID",
     seeds: [ring.mintCid(createServerId(1, 2), randomBytes(12))],
     maxSize: 24,
+    share: 0.25,
     parse: (input) => ring.readCid(input),
   },
   {
@@ -73,7 +74,7 @@ export const routingTargets: readonly FuzzTarget[] = [
     ],
     parse: (input) => decodeHop(input),
   },
-  textTarget("address", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"], parseIp, 48),
+  textTarget("address", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"], parseIp, 48, 0.25),
   textTarget(
     "registration",
     [
@@ -87,6 +88,8 @@ export const routingTargets: readonly FuzzTarget[] = [
       }),
     ],
     (text) => parseRegistration(ring, text, now),
+    256,
+    0.1,
   ),
-  textTarget("server id", ["1.2", "65535.65535"], parseServerId, 16),
+  textTarget("server id", ["1.2", "65535.65535"], parseServerId, 16, 0.1),
 ];

@@ -7,6 +7,8 @@ export interface FuzzTarget {
   readonly seeds: readonly Uint8Array[];
   /** Longest input in bytes; default 256. Slow parsers take shorter ones. */
   readonly maxSize?: number;
+  /** Share of the inputs that it gets; default 1. Less where cryptography, not parsing, takes the time. */
+  readonly share?: number;
   readonly parse: (input: Uint8Array) => unknown;
 }
 
@@ -16,9 +18,11 @@ export function textTarget(
   seeds: readonly string[],
   parse: (text: string) => unknown,
   maxSize = 256,
+  share = 1,
 ): FuzzTarget {
   return {
     name,
+    share,
     seeds: seeds.map((seed) => Buffer.from(seed)),
     maxSize,
     parse: (input) => parse(Buffer.from(input.buffer, input.byteOffset, input.length).toString("utf8")),
