@@ -34,6 +34,7 @@ test("a flag wins over its environment variable, and lists may be repeated or co
 test("listening for others without a key is refused, and says what to set", () => {
   assert.throws(() => parse("start", ["--host", "0.0.0.0"]), /SLUICE_API_KEY/);
   assert.equal(parse("start", ["--host", "0.0.0.0"], { SLUICE_API_KEY: "k" }).apiKey, "k");
+  assert.throws(() => parse("start", [], { SLUICE_API_KEY: "open sesame" }), /without spaces/);
 });
 
 test("what cannot be is refused by the flag's name", () => {

@@ -175,7 +175,7 @@ export function parseCommand(args: readonly string[], env: Environment): Command
 }
 
 function checkStart(settings: Settings<typeof startFlags>, env: Environment): StartSettings {
-  const apiKey = env.SLUICE_API_KEY || undefined;
+  const apiKey = readApiKey(env);
   if (isLoopback(settings.host) || apiKey !== undefined) return { ...settings, apiKey };
   throw new UsageError(
     `listening on ${settings.host} lets others in: set SLUICE_API_KEY to a secret that clients must send, or leave --host away`,
@@ -183,8 +183,8 @@ function checkStart(settings: Settings<typeof startFlags>, env: Environment): St
 }
 
 function checkTransceiver(settings: Settings<typeof transceiverFlags>, env: Environment): TransceiverSettings {
-  const apiKey = env.SLUICE_API_KEY;
-  if (!apiKey) throw new UsageError("a transceiver needs SLUICE_API_KEY: a secret that clients must send");
+  const apiKey = readApiKey(env);
+  if (apiKey === undefined) throw new UsageError("a transceiver needs SLUICE_API_KEY: a secret that clients must send");
   if (settings["server-id"] === undefined) throw new UsageError("a transceiver needs --server-id, such as 1.7");
   if (settings.relays.length === 0 || settings["relays-from"].length === 0) {
     throw new UsageError(
@@ -195,6 +195,13 @@ function checkTransceiver(settings: Settings<typeof transceiverFlags>, env: Envi
     throw new UsageError("--redis needs --register-as: the address at which relays reach this transceiver");
   }
   return { ...settings, apiKey, keys: requireKeys(env) };
+}
+
+/** A key travels in headers and subprotocols: neither takes spaces. */
+function readApiKey({ SLUICE_API_KEY: key }: Environment): string | undefined {
+  if (!key) return undefined;
+  if (/^[\x21-\x7e]+$/.test(key)) return key;
+  throw new UsageError("SLUICE_API_KEY must be printable ASCII without spaces: clients send it in a header");
 }
 
 function requireKeys(env: Environment): readonly KeyConfig[] {

@@ -35,6 +35,7 @@ const history = new HistoryView(find("history"), find("quantiles"), choose);
 let call: Conversation | undefined;
 let dialling: AbortController | undefined;
 let chosen: Turn | undefined;
+let token: string | undefined; // what the server asked for
 let newestLedger: Ledger | undefined;
 
 talk.addEventListener("click", () => toggleCall());
@@ -73,7 +74,7 @@ async function start(microphone: MicrophoneChoice): Promise<void> {
   newestLedger = undefined;
   showState("connecting");
   try {
-    follow(await connect({ microphone, signal }), microphone !== false);
+    follow(await connect({ microphone, signal, ...(token === undefined ? {} : { token }) }), microphone !== false);
   } catch (error) {
     if (!signal.aborted) showProblem(explain(error));
     showState("idle");
@@ -180,10 +181,23 @@ function showMute(on: boolean): void {
   if (call?.state === "connected") find("state").textContent = on ? "connected, muted" : lines.connected.says;
 }
 
-function showProblem({ title, advice, offerWriting }: Problem): void {
+function showProblem({ title, advice, offerWriting, asksKey }: Problem): void {
   const actions: [string, () => void][] = [["Try again", () => void start(true)]];
   if (offerWriting) actions.push(["Go on in writing", () => void start(false)]);
   showNotice(title, advice, actions);
+  if (asksKey) askKey();
+}
+
+function askKey(): void {
+  const input = make("input", { type: "password", name: "key", autocomplete: "off", "aria-label": "Key" });
+  const form = make("form", {}, input, make("button", { type: "submit" }, "Use this key"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    token = input.value.trim() || undefined;
+    void start(true);
+  });
+  notice.querySelector("div")?.replaceWith(form);
+  input.focus();
 }
 
 function showNotice(title: string, advice: string, actions: readonly [string, () => void][]): void {

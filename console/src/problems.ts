@@ -7,6 +7,7 @@ import {
   NoMicrophone,
   ServerBusy,
   ServerUnreachable,
+  SessionEnded,
   Unauthorized,
 } from "@sluice/client";
 
@@ -16,11 +17,15 @@ export interface Problem {
   readonly advice: string;
   /** Whether going on without a microphone, in writing, would help. */
   readonly offerWriting: boolean;
+  /** Whether a key is what is missing. */
+  readonly asksKey: boolean;
 }
 
 /** Puts an error of the SDK into words. */
 export function explain(error: unknown): Problem {
-  const problem = (title: string, advice: string, offerWriting = false): Problem => ({ title, advice, offerWriting });
+  const problem = (title: string, advice: string, offerWriting = false): Problem => {
+    return { title, advice, offerWriting, asksKey: error instanceof Unauthorized };
+  };
   if (error instanceof MicrophoneDenied) {
     return problem(
       "The microphone was refused",
@@ -51,9 +56,10 @@ export function explain(error: unknown): Problem {
   if (error instanceof Unauthorized) {
     return problem(
       "The server wants a key",
-      "Beyond localhost it answers only with a key or a client secret; this page has none.",
+      "Enter its SLUICE_API_KEY, or a client secret that was minted with it. The page forgets it when it is closed.",
     );
   }
+  if (error instanceof SessionEnded) return problem("The server ended the call", sentence(error.message));
   if (error instanceof ConnectionLost) {
     return problem(
       "The connection was lost",

@@ -108,7 +108,26 @@ test("a server that is gone is told in words, with a way to try again", async ()
   assert.equal(await mortal.stop("SIGTERM"), 0, "a stop during a call is a clean exit");
   await page.waitForFunction(() => document.querySelector("#state")?.textContent === "not connected");
   assert.equal(await stateOf(page), "not connected");
+  assert.match((await page.locator("#notice").textContent()) ?? "", /the server is shutting down/i);
   await page.click("#talk");
-  await page.waitForSelector("#notice:not([hidden])");
+  await page.waitForFunction(() => /does not answer/.test(document.querySelector("#notice")?.textContent ?? ""));
   assert.match((await page.locator("#notice").textContent()) ?? "", /try again/i);
+});
+
+test("a server with a key asks for it on the page, refuses a wrong one, and takes the right one", async () => {
+  const locked = await startSluice({ env: { SLUICE_API_KEY: "open-sesame" } });
+  try {
+    await using call = await visit([silence(8000)], locked.url);
+    const { page } = call;
+    for (const key of ["closed-sesame", "open-sesame"]) {
+      await page.waitForSelector("#notice input");
+      assert.match((await page.locator("#notice").textContent()) ?? "", /wants a key/);
+      await page.fill("#notice input", key);
+      await page.press("#notice input", "Enter");
+    }
+    await page.waitForSelector("#text:enabled");
+    assert(!locked.output().includes("sesame"), "no key is logged");
+  } finally {
+    await locked.stop();
+  }
 });

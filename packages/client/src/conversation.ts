@@ -1,5 +1,6 @@
 /** One conversation with an agent: what an app holds while a person talks. */
 import type { ClientEventInput, ServerEvent } from "@sluice/realtime";
+import { SessionEnded } from "./errors.ts";
 import { type Microphone, type MicrophoneChoice, openMicrophone } from "./microphone.ts";
 import { Feed, Router } from "./router.ts";
 import type { StatsDigest } from "./stats.ts";
@@ -53,6 +54,8 @@ const DRAIN_MS = 250;
 /** A cut of ours is answered by the server; when it is not, nothing is worth more silence than this. */
 const MAX_SILENCE_MS = 2_000;
 const MAX_FEED = 1_000;
+/** Codes of errors after which the server hangs up. */
+const FAREWELLS = ["session_ended", "session_expired"];
 
 /** A live conversation; {@link connect} makes it. */
 export class Conversation {
@@ -70,6 +73,7 @@ export class Conversation {
   #inputLevel = 0;
   #muted = false;
   #activeResponse: string | undefined;
+  #farewell: SessionEnded | undefined; // what the server said before it hung up
   #heardItem: string | undefined;
 
   constructor(parts: ConversationParts) {
@@ -218,6 +222,9 @@ export class Conversation {
     if (!event) return;
     if (event.type === "response.created") this.#activeResponse = event.response.id;
     if (event.type === "response.done") this.#activeResponse = undefined;
+    if (event.type === "error" && FAREWELLS.includes(event.error.code ?? "")) {
+      this.#farewell = new SessionEnded(event.error.message);
+    }
     this.#timeline?.handleEvent(now, event);
     this.#followPlayout(event.type);
     const entry = this.#transcript.handleEvent(event);
@@ -249,7 +256,7 @@ export class Conversation {
     this.#microphone?.release();
     this.#parts.transport.close();
     this.#meterHost?.context.close().catch(() => undefined);
-    this.#change("closed", reason);
+    this.#change("closed", reason ?? this.#farewell);
     for (const feed of this.#feeds) feed.end();
     this.#feeds.clear();
   }

@@ -50,3 +50,8 @@ export class BadAnswer extends Error {
 export class ConnectionLost extends Error {
   override readonly name = "ConnectionLost";
 }
+
+/** The server ended the call and said why: start another one. */
+export class SessionEnded extends Error {
+  override readonly name = "SessionEnded";
+}

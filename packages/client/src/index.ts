@@ -18,6 +18,7 @@ export {
   NoMicrophone,
   ServerBusy,
   ServerUnreachable,
+  SessionEnded,
   Unauthorized,
 } from "./errors.ts";
 export type { MicrophoneChoice } from "./microphone.ts";
