@@ -5,6 +5,7 @@ import { WebSocket } from "ws";
 import { Channel } from "../channel.ts";
 import { asObject, parseJson } from "./endpoint.ts";
 import { describeEngine, EngineError, type EngineStage, networkError, statusError } from "./engine-error.ts";
+import { parseRetryAfter } from "./retry.ts";
 
 /** Where a socket goes to. */
 export interface SocketRequest {
@@ -65,12 +66,13 @@ export class EngineSocket {
       socket.on("error", (error) => end(handshakeError(request, error)));
       socket.on("unexpected-response", (_request, response) => {
         const status = response.statusCode ?? 0;
+        const retryAfter = parseRetryAfter(response.headers, Date.now);
         let body = "";
         response.setEncoding("utf8");
         response.on("data", (text: string) => {
           body = (body + text).slice(0, MAX_ERROR);
         });
-        response.on("close", () => end(statusError(stage, url, status, body)));
+        response.on("close", () => end(statusError(stage, url, status, body, retryAfter)));
       });
       let connection: Socket | undefined;
       socket.once("upgrade", (response) => {

@@ -44,10 +44,13 @@ async function* readReply(endpoint: Endpoint, reply: Reply): AsyncGenerator<LlmE
     yield* response.pushWhole(await readText(reply)); // a server that does not stream
     return;
   }
+  let begun = false;
   for await (const { event, data } of sseEvents(reply)) {
+    begun = true;
     yield* response.push(event, data);
     if (response.done) return reply.complete();
   }
+  if (!begun) throw endpoint.error("empty", "ended its answer before it began");
   throw endpoint.error("cut", "ended its answer before it was complete");
 }
 

@@ -20,6 +20,7 @@ import {
   type VadEngine,
 } from "@sluice/conversation";
 import { untilAborted } from "../channel.ts";
+import { joinPcm } from "../stt/wav.ts";
 import { sentences } from "../tts/sentences.ts";
 import { Script, type ScriptOptions } from "./pace.ts";
 import { createDelays, createRandom, type Quantiles } from "./random.ts";
@@ -59,7 +60,7 @@ export function createScriptedLlm(options: ScriptedLlmOptions): LanguageModel {
 export interface ScriptedSttOptions extends ScriptOptions {
   /** The words of an utterance; default: how long it was. */
   readonly hear?: (pcm: Pcm) => string;
-  /** Audio between two partials, which say the beginning of the words; default 0: none. */
+  /** Audio between two partials, of what was said so far; default 0: none. */
   readonly partialEveryMs?: Milli;
 }
 
@@ -70,16 +71,18 @@ export function createScriptedStt(options: ScriptedSttOptions): SpeechToText {
   return {
     async *transcribe(audio, _options, signal) {
       const pace = script.begin();
-      const heard: number[] = [];
+      const pieces: Pcm[] = [];
+      let heardMs = 0;
       let due = partialEveryMs;
       for await (const pcm of untilAborted(audio, signal)) {
-        for (const sample of pcm) heard.push(sample);
-        if (partialEveryMs === 0 || heard.length / SAMPLES_PER_MS < due) continue;
+        pieces.push(pcm);
+        heardMs += durationMs(pcm);
+        if (partialEveryMs === 0 || heardMs < due) continue;
         due += partialEveryMs;
-        yield { kind: "partial", text: hear(Int16Array.from(heard)), stable: false };
+        yield { kind: "partial", text: hear(joinPcm(pieces)), stable: false };
       }
       if (signal.aborted || !(await pace.next(signal))) return;
-      yield { kind: "final", text: hear(Int16Array.from(heard)) };
+      yield { kind: "final", text: hear(joinPcm(pieces)) };
     },
   };
 }

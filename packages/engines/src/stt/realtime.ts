@@ -12,6 +12,7 @@ import {
 } from "@sluice/conversation";
 import { untilAborted } from "../channel.ts";
 import { describeEngine, EngineError, type EngineErrorKind, messageIn } from "../http/engine-error.ts";
+import { DEFAULT_RETRY, type RetryPolicy, retrying } from "../http/retry.ts";
 import { EngineSocket, type SocketEvent, socketHeaders, socketUrl } from "../http/socket.ts";
 import { DEFAULT_TIMEOUTS, type StageTimeouts, timed } from "../http/timed.ts";
 import { Resampler } from "../tts/resampler.ts";
@@ -31,6 +32,7 @@ export interface RealtimeTranscriptionOptions {
   readonly dialect?: RealtimeSttDialect | undefined;
   /** `firstMs` and `betweenMs` run from the end of the utterance on: before it, silence is no fault. */
   readonly timeouts?: Partial<StageTimeouts> | undefined;
+  readonly retry?: Partial<RetryPolicy> | undefined;
 }
 
 /** Audio in one event. */
@@ -63,7 +65,9 @@ async function* transcribe(
   const close = () => socket?.close();
   signal.addEventListener("abort", close, { once: true });
   try {
-    socket = await EngineSocket.open({ stage: "stt", url, headers, connectMs: timeouts.connectMs }, signal);
+    const { connectMs, firstMs } = timeouts;
+    const connect = () => EngineSocket.open({ stage: "stt", url, headers, connectMs }, signal);
+    socket = await retrying(connect, { ...DEFAULT_RETRY, ...target.retry }, firstMs, signal);
     for (const event of dialect.begin(model, stt)) socket.send(event);
     const sent = send(socket, dialect, untilAborted(audio, signal));
     const onTimeout = (_first: boolean, ms: number) =>
