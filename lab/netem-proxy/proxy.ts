@@ -22,6 +22,8 @@ export interface NetemProxyOptions {
   readonly down?: Impairments;
   /** Local address that the server sees. Default: the one of `listen`. */
   readonly outer?: string;
+  /** Told of every packet as it is handed to the client at `inner`. */
+  readonly onDelivered?: (packet: Uint8Array, inner: Address) => void;
 }
 
 interface Client {
@@ -39,6 +41,7 @@ export class NetemProxy {
   readonly #retired = new Set<Socket>();
   readonly #up: Link<Client>;
   readonly #down: Link<Client>;
+  readonly #onDelivered: NetemProxyOptions["onDelivered"];
   #outer: string;
   #target: Address;
   #timer: NodeJS.Timeout | undefined;
@@ -56,6 +59,7 @@ export class NetemProxy {
   private constructor(options: NetemProxyOptions) {
     this.#outer = options.outer ?? options.listen.address;
     this.#target = options.target;
+    this.#onDelivered = options.onDelivered;
     this.#up = new Link(options.up ?? {}, options.seed);
     this.#down = new Link(options.down ?? {}, options.seed ^ 0x5bd1e995);
     this.#socket = createUdpSocket(options.listen.address);
@@ -148,8 +152,11 @@ export class NetemProxy {
     const now = performance.now();
     for (let next = this.#up.nextArrival(now); next; next = this.#up.nextArrival(now))
       next.label.socket.send(next.packet, this.#target.port, this.#target.address, this.#onSent);
-    for (let next = this.#down.nextArrival(now); next; next = this.#down.nextArrival(now))
-      this.#socket.send(next.packet, next.label.inner.port, next.label.inner.address, this.#onSent);
+    for (let next = this.#down.nextArrival(now); next; next = this.#down.nextArrival(now)) {
+      const { inner } = next.label;
+      this.#socket.send(next.packet, inner.port, inner.address, this.#onSent);
+      this.#onDelivered?.(next.packet, inner);
+    }
     clearTimeout(this.#timer);
     const due = Math.min(this.#up.pollTimeout() ?? Infinity, this.#down.pollTimeout() ?? Infinity);
     if (due < Infinity) this.#timer = setTimeout(() => this.#settle(), Math.max(0, due - performance.now()));

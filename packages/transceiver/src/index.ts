@@ -2,6 +2,7 @@
 export { loadOpus, type OpusCodec } from "./media/opus.ts";
 export type { CallEngines } from "./node/call.ts";
 export { PortInUse } from "./node/http.ts";
+export { Registrar, type RegistrarOptions } from "./node/registrar.ts";
 export {
   type RegistryOptions,
   type RelaysOptions,

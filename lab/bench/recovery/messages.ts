@@ -1,0 +1,34 @@
+/** What the recovery bench and its agent say to each other. */
+
+/** What the agent is started with. */
+export interface AgentSetup {
+  /** As `SLUICE_KEYS` holds them. */
+  readonly keys: string;
+  /** Such as `0.1`. */
+  readonly serverId: string;
+  readonly udpPort: number;
+  /** What clients are told to send to. */
+  readonly relay: { readonly address: string; readonly port: number };
+  /** Where relays find it; absent: they are configured with it. */
+  readonly redis: string | undefined;
+}
+
+/** To the agent: take what was noted, and begin anew. */
+export interface AgentRequest {
+  readonly kind: "take";
+}
+
+/** From the agent. */
+export type AgentReport =
+  | { readonly kind: "ready"; readonly url: string }
+  | { readonly kind: "taken"; readonly calls: readonly HeardCall[] };
+
+/** The uplink of one call as the transceiver heard it; times are Unix milliseconds. */
+export interface HeardCall {
+  /** When each packet with new audio came. */
+  readonly arrivals: readonly number[];
+  /** Audio of packets that did not come themselves: when it was replaced, and how much. */
+  readonly replaced: readonly (readonly [at: number, ms: number])[];
+  /** Why the call ended; absent while it goes on. */
+  readonly ended: string | undefined;
+}
