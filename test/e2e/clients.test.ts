@@ -52,6 +52,7 @@ test("@openai/agents-realtime over WebSocket: a voice turn, an interruption with
   const say = (text: string) => talk((pcm) => session.sendAudio(pcm.buffer as ArrayBuffer), text);
   await say("Hello there, my friend.");
   await until("the answer is complete", () => types.includes("response.done"));
+  await sleep(2000); // it came faster than it plays: now the client is in the middle of it
   await say("Stop.");
   await until("the answer was cut", () => types.includes("conversation.item.truncated"));
   await until("two answers are complete", () => types.filter((type) => type === "response.done").length === 2);
@@ -61,7 +62,7 @@ test("@openai/agents-realtime over WebSocket: a voice turn, an interruption with
   session.close();
   assert.deepEqual(errors, []);
   assert(interruptions >= 1, "the client knew that it was interrupted");
-  assert.match(JSON.stringify(assistant), /I heard you for/);
+  assert.match(JSON.stringify(assistant), /your own words/);
   assert.doesNotMatch(JSON.stringify(assistant), /after you stopped/, "memory ends where the ear was");
 });
 

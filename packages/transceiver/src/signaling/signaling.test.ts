@@ -12,11 +12,12 @@ const OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n";
 
 /** A server with one call, `rtc_1`, that takes what it is offered, and notes it. */
 function createServer({ apiKey, fail }: { apiKey?: string; fail?: () => unknown } = {}) {
-  const requests: WebRtcCallRequest[] = [];
+  const requests: Omit<WebRtcCallRequest, "header">[] = [];
   const errors: unknown[] = [];
   const calls: CallDirectory = {
-    async openWebRtc(request) {
+    async openWebRtc({ header, ...request }) {
       if (fail) throw fail();
+      assert.equal(header("host"), "localhost:8080");
       requests.push(request);
       return { callId: "rtc_1", answer: "v=0 answer" };
     },
