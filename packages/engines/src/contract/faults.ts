@@ -131,7 +131,7 @@ export function testFaults(name: string, { start, call, check, immune = [] }: Fa
     withServer("fails when the server talks nonsense", failsAfter(1, "malformed", "malformed"));
   if (!immune.includes("endless"))
     withServer("fails when an event never ends", async (server) => {
-      server.plan("endless");
+      server.plan("endless", "endless", "endless");
       await fails(server, /malformed|cut/);
     });
   if (!immune.includes("nothing"))

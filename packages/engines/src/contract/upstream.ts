@@ -158,6 +158,7 @@ class CountedServer {
     this.#server = server;
     server.on("connection", (socket) => {
       this.#sockets.add(socket);
+      socket.unref(); // what keeps a process alive is the engine's affair in these tests
       socket.on("error", () => {});
       socket.on("close", () => this.#sockets.delete(socket));
     });

@@ -2,19 +2,19 @@
 import type { SpeechRequest, Tool, ToolChoice } from "@sluice/conversation";
 import type { RealtimeOptions } from "./realtime.ts";
 
-/** `session` of `session.update`, in the dialect of the server. */
+/** `session` of `session.update`, in the dialect of the server; without `voiceName` the voice stays as it is. */
 export function sessionUpdate(
   options: RealtimeOptions,
   request: SpeechRequest,
-  mayChangeVoice: boolean,
+  voiceName: string | undefined,
 ): Readonly<Record<string, unknown>> {
   const { transcriptionModel = "gpt-4o-mini-transcribe", dialect, session } = options;
-  const { instructions, tools = [], toolChoice = "auto", maxOutputTokens = "inf", language } = request;
+  const { maxOutputTokens = "inf", language } = request;
   const hint = language === undefined ? {} : { language: language.split("-")[0]!.toLowerCase() };
   const transcription = transcriptionModel === null ? null : { model: transcriptionModel, ...hint };
-  const voice = mayChangeVoice ? { voice: options.voice ?? request.voice } : {};
+  const voice = voiceName === undefined ? {} : { voice: voiceName };
   const speed = request.speed === undefined ? {} : { speed: request.speed };
-  const shared = { instructions, tools: tools.map(toTool), tool_choice: toToolChoice(toolChoice) };
+  const shared = askedOf(request);
   if (dialect === "beta") {
     return {
       ...shared,
@@ -37,6 +37,11 @@ export function sessionUpdate(
     audio: { input: { format, transcription, turn_detection: null }, output: { format, ...voice, ...speed } },
     ...session,
   };
+}
+
+/** What an answer is to be like, as a session and a response say it. */
+export function askedOf({ instructions, tools = [], toolChoice = "auto" }: SpeechRequest) {
+  return { instructions, tools: tools.map(toTool), tool_choice: toToolChoice(toolChoice) };
 }
 
 function toTool({ name, description, parameters }: Tool) {

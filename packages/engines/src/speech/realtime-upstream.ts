@@ -9,7 +9,7 @@ import { encodePcm16 } from "../stt/wav.ts";
 import type { RealtimeOptions } from "./realtime.ts";
 import { UpstreamAnswer } from "./realtime-answer.ts";
 import { SHORTEST_MS, UpstreamMemory } from "./realtime-memory.ts";
-import { sessionUpdate } from "./realtime-session.ts";
+import { askedOf, sessionUpdate } from "./realtime-session.ts";
 
 /** An event to send. */
 export type OutgoingEvent = { readonly type: string } & Readonly<Record<string, unknown>>;
@@ -32,7 +32,8 @@ export class Upstream {
   readonly #listeners = new Map<string, Channel<SttEvent>>(); // by our item id
   readonly #words: SpeechEvent[] = []; // of the caller, that no answer has told yet
   #sentSession = "";
-  #voiced = false; // the voice cannot change after its first sound
+  #voice = "";
+  #voiced = false;
   #answer: UpstreamAnswer | undefined;
   #listening: string | undefined; // our id of the utterance in the input buffer
   #ended: Promise<void> = Promise.resolve(); // of the answer before
@@ -152,21 +153,25 @@ export class Upstream {
     if (response_id !== undefined) this.#send({ type: "response.cancel", response_id }, "cancel");
   }
 
+  /** An answer beside the conversation brings its own settings. */
   #configure(request: SpeechRequest): void {
-    const session = sessionUpdate(this.#options, request, !this.#voiced);
-    const text = JSON.stringify(session);
-    if (text === this.#sentSession) return;
-    this.#sentSession = text;
-    this.#send({ type: "session.update", session }, "session");
+    if (request.outOfBand && this.#sentSession !== "") return;
+    if (!this.#voiced) this.#voice = this.#options.voice ?? request.voice;
+    const session = JSON.stringify(sessionUpdate(this.#options, request, this.#voice));
+    if (session === this.#sentSession) return;
+    this.#sentSession = session;
+    const voice = this.#voiced ? undefined : this.#voice; // after its first sound it cannot be changed
+    this.#send({ type: "session.update", session: sessionUpdate(this.#options, request, voice) }, "session");
   }
 
-  #responseOf({ modality, outOfBand, items }: SpeechRequest): Readonly<Record<string, unknown>> {
-    const modalities = modality === "audio" ? ["audio"] : ["text"];
+  #responseOf(request: SpeechRequest): Readonly<Record<string, unknown>> {
+    const { modality, outOfBand, items } = request;
     const response =
       this.#options.dialect === "beta"
-        ? { modalities: modality === "audio" ? ["audio", "text"] : modalities }
-        : { output_modalities: modalities };
-    return outOfBand ? { ...response, conversation: "none", input: this.#memory.describe(items) } : response;
+        ? { modalities: modality === "audio" ? ["audio", "text"] : ["text"] }
+        : { output_modalities: [modality] };
+    if (!outOfBand) return response;
+    return { ...response, conversation: "none", ...askedOf(request), input: this.#memory.describe(items) };
   }
 
   #remember({ items }: SpeechRequest): void {
