@@ -46,20 +46,26 @@ export async function* cutClauses(
   const source = text[Symbol.asyncIterator]();
   let pending: Promise<IteratorResult<string>> | undefined = source.next();
   let overdueAt = Number.POSITIVE_INFINITY;
+  let failure: { readonly error: unknown } | undefined;
   try {
     while (!cutter.empty) {
       while (pending && (await settlesAtOnce(pending))) {
-        const next: IteratorResult<string> = await pending;
-        if (next.done === true) cutter.end();
-        else {
+        const next: IteratorResult<string> | undefined = await pending.catch((error: unknown) => {
+          failure = { error };
+          return undefined;
+        });
+        pending = next && next.done !== true ? source.next() : undefined;
+        if (next?.done === true) cutter.end();
+        else if (next) {
           cutter.append(next.value);
           if (isSpoken(next.value)) overdueAt = Math.min(overdueAt, performance.now() + firstClauseMs);
         }
-        pending = next.done === true ? undefined : source.next();
       }
       const overdue = performance.now() >= overdueAt;
       const written = cutter.take({ urgent: lead.ms < SHORT_LEAD_MS, overdue });
       if (written !== undefined) yield { written, spoken: speakable.take(written) };
+      else if (failure)
+        throw failure.error; // the clauses before it were whole, and are said
       else if (pending) await settledBy(pending, cutter.begun || overdue ? Number.POSITIVE_INFINITY : overdueAt);
     }
   } finally {

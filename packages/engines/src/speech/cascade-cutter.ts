@@ -89,10 +89,11 @@ export class ClauseCutter {
   #later(cuts: readonly Cut[], weightOf: (cut: Cut) => number, urgent: boolean): Cut | undefined {
     const { first, second, longest } = this.#options;
     const size = Math.min(longest, second * 2 ** (this.#taken - 1));
-    const sentences = cuts.filter(({ kind }) => kind === "sentence");
+    const sentences = cuts.filter((cut) => cut.kind === "sentence" && weightOf(cut) >= first);
     const sentence = sentences.findLast((cut) => weightOf(cut) <= size) ?? sentences[0];
-    if (sentence && (urgent || this.#ended || weightOf(sentence) >= first)) return sentence;
-    return urgent ? cuts.find(({ kind }, at) => kind === "clause" && weightOf(cuts[at]!) >= 2 * first) : undefined;
+    if (!urgent) return sentence;
+    const pause = cuts.find((cut) => cut.kind === "clause" && weightOf(cut) >= 2 * first);
+    return sentence && !(pause && weightOf(pause) < size && weightOf(sentence) > size) ? sentence : pause;
   }
 }
 

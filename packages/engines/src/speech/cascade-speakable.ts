@@ -38,11 +38,13 @@ export class Speakable {
 function withoutMarkdown(text: string): string {
   return text
     .trim()
-    .replace(/^\s*(?:[-*_]\s*){3,}$/gm, "") // a rule
-    .replace(/^\s*\|?[\s:|-]*-{3,}[\s:|-]*\|?\s*$/gm, "") // the line under a table's head
-    .replace(/^\s*#{1,6}\s+(.*?)\s*#*\s*$/gm, "$1.")
-    .replace(/^\s*>\s?/gm, "")
-    .replace(/^\s*(?:[-*+•]|\d{1,2}[.)])\s+(?:\[[ xX]\]\s+)?/gm, (marker) => (/\d/.test(marker) ? marker : ""))
+    .replace(/^[^\S\n]*(?:[-*_][^\S\n]*){3,}$/gm, "") // a rule
+    .replace(/^(?=[^\n]*-{3})[ \t:|-]+$/gm, "") // the line under a table's head
+    .replace(/^[^\S\n]*#{1,6}[^\S\n]+(.*?)[ #]*$/gm, "$1.")
+    .replace(/^[^\S\n]*>[^\S\n]?/gm, "")
+    .replace(/^[^\S\n]*(?:[-*+•]|\d{1,2}[.)])[^\S\n]+(?:\[[ xX]\][^\S\n]+)?/gm, (marker) =>
+      /\d/.test(marker) ? marker : "",
+    )
     .replace(/!\[([^\]]*)\]\([^)]*\)/g, "$1")
     .replace(/\[([^\]]+)\]\([^)]*\)/g, "$1")
     .replace(/\[\^?\d+\]/g, "") // a footnote
@@ -50,8 +52,8 @@ function withoutMarkdown(text: string): string {
     .replace(/(\*\*\*|\*\*|___|__|~~)(?=\S)/g, "")
     .replace(/(?<=\S)(\*\*\*|\*\*|___|__|~~)/g, "")
     .replace(/(?<![\p{L}\p{N}])[*_](?=\S)|(?<=\S)[*_](?![\p{L}\p{N}])/gu, "")
-    .replace(/^\s*\||\|\s*$/gm, "")
-    .replace(/\s*\|\s*/g, ", ")
+    .replace(/^[^\S\n]*\||\|[^\S\n]*$/gm, "")
+    .replace(/[^\S\n]*\|[^\S\n]*/g, ", ")
     .replace(/<\/?[a-z][^<>]*>/gi, " ")
     .replace(/\\([\\`*_{}[\]()#+.!>-])/g, "$1")
     .replace(/\n+/g, (_, at: number, whole: string) => (/[.!?:;,…。！？]\s*$/.test(whole.slice(0, at)) ? " " : ". "));
