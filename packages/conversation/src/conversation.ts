@@ -47,6 +47,8 @@ export interface ConversationOptions {
   readonly createId: (prefix: IdPrefix) => string;
   /** The client named its model when it connected: it cannot change any more. Default false. */
   readonly modelLocked?: boolean;
+  /** The engine wants speech while it is spoken (`hear`, `heard`). Default false. */
+  readonly listens?: boolean;
   /** When the session ends, on the conversation's clock. */
   readonly expiresAt: Milli;
   /** The longest session in minutes, for the message when it ends. */
@@ -66,6 +68,8 @@ export type ConversationCommand =
   | { readonly kind: "respond"; readonly responseId: string; readonly request: Omit<SpeechRequest, "began"> }
   | { readonly kind: "began"; readonly responseId: string; readonly began: Began }
   | { readonly kind: "abort"; readonly responseId: string }
+  | { readonly kind: "hear"; readonly itemId: string; readonly pcm: Pcm }
+  | { readonly kind: "heard"; readonly itemId: string; readonly complete: boolean }
   | { readonly kind: "play"; readonly utterance: Utterance; readonly pcm: Pcm }
   | { readonly kind: "endUtterance"; readonly utterance: Utterance }
   | { readonly kind: "flush" }
@@ -219,6 +223,7 @@ export class Conversation {
       case "input_audio_buffer.commit":
         return this.#commit(now, cause);
       case "input_audio_buffer.clear":
+        this.#endHearing(this.#listener.itemId, false);
         this.#listener.clear();
         return this.#send({ type: "input_audio_buffer.cleared" });
       case "conversation.item.create":
@@ -421,6 +426,9 @@ export class Conversation {
         case "started":
           this.#handleSpeechStarted(now, event.itemId, event.audioStartMs);
           break;
+        case "speech":
+          if (this.#options.listens) this.#commands.push({ kind: "hear", itemId: event.itemId, pcm: event.pcm });
+          break;
         case "stopped": {
           const audio_end_ms = Math.round(event.audioEndMs);
           this.#send({ type: "input_audio_buffer.speech_stopped", audio_end_ms, item_id: event.itemId });
@@ -456,8 +464,13 @@ export class Conversation {
     this.#turnWaits = true; // several turns may: one response answers them all
   }
 
+  #endHearing(itemId: string | undefined, complete: boolean): void {
+    if (this.#options.listens && itemId !== undefined) this.#commands.push({ kind: "heard", itemId, complete });
+  }
+
   #addUtterance(utterance: CallerUtterance): void {
     const { itemId } = utterance;
+    this.#endHearing(itemId, true);
     this.#send({
       type: "input_audio_buffer.committed",
       item_id: itemId,

@@ -6,6 +6,13 @@ import { tone } from "./testing.ts";
 
 const options = { threshold: 0.5, prefixMs: 300, silenceMs: 500 };
 
+/** The next event but for the audio of an utterance under way. */
+function next(listener: Listener) {
+  let event = listener.nextEvent();
+  while (event?.kind === "speech") event = listener.nextEvent();
+  return event;
+}
+
 /** Voice for `ms`, told to the listener window by window; the audio itself is not. */
 function voice(listener: Listener, fromMs: number, ms: number, probability = 0.9) {
   const levels = Array(4).fill(probability > 0.5 ? -15 : -100);
@@ -18,12 +25,12 @@ test("a turn waits for the voice that is still being repaired, and is committed 
   const listener = new Listener(options, () => "item");
   voice(listener, 0, 640);
   voice(listener, 640, 640, 0.05);
-  const kinds = [listener.nextEvent()?.kind, listener.nextEvent()?.kind, listener.nextEvent()?.kind];
+  const kinds = [next(listener)?.kind, next(listener)?.kind, next(listener)?.kind];
   assert.deepEqual(kinds, ["started", "stopped", undefined]);
   for (let mediaMs = 0; mediaMs < 640; mediaMs += 20) {
     listener.handleAudio(2300, { pcm: tone(20), mediaMs, origin: mediaMs === 100 ? "repaired" : "received" });
   }
-  const committed = listener.nextEvent();
+  const committed = next(listener);
   assert(committed?.kind === "committed");
   assert.deepEqual(committed.utterance.frames, { received: 31, repaired: 1, fec: 0, concealed: 0 });
 });
@@ -36,7 +43,7 @@ test("a turn whose audio never comes is committed without it after a bounded wai
   const due = listener.pollTimeout();
   assert.ok(due !== undefined);
   listener.handleTimeout(due);
-  assert.equal(listener.nextEvent()?.kind, "committed");
+  assert.equal(next(listener)?.kind, "committed");
 });
 
 test("one utterance never holds audio of the one before", () => {
@@ -82,4 +89,18 @@ test("the voice in a push-to-talk utterance is found by its level", () => {
   const pcm = new Int16Array(24_000);
   pcm.set(tone(400), 300 * 24);
   assert.deepEqual(voicedBounds(pcm), { startMs: 300, endMs: 700 });
+});
+
+test("an utterance under way is told piece by piece from its start, prefix included", () => {
+  const listener = new Listener(options, () => "item");
+  for (let mediaMs = 0; mediaMs < 1000; mediaMs += 20)
+    listener.handleAudio(2000, { pcm: tone(20), mediaMs, origin: "received" });
+  voice(listener, 640, 320);
+  for (let mediaMs = 1000; mediaMs < 1100; mediaMs += 20)
+    listener.handleAudio(2100, { pcm: tone(20), mediaMs, origin: "received" });
+  let toldMs = 0;
+  for (let event = listener.nextEvent(); event; event = listener.nextEvent()) {
+    if (event.kind === "speech") toldMs += event.pcm.length / 24;
+  }
+  assert.equal(toldMs, 1100 - (640 - 300));
 });

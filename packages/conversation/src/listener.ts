@@ -28,6 +28,8 @@ export interface CallerUtterance {
 /** What became of the caller's audio. `…Ms` are places in the caller's audio since the session began. */
 export type ListenerEvent =
   | { readonly kind: "started"; readonly itemId: string; readonly audioStartMs: Milli }
+  /** The next audio of an utterance under way, from its start. */
+  | { readonly kind: "speech"; readonly itemId: string; readonly pcm: Pcm }
   | { readonly kind: "stopped"; readonly itemId: string; readonly audioEndMs: Milli }
   | { readonly kind: "committed"; readonly utterance: CallerUtterance }
   | { readonly kind: "overflow"; readonly lostMs: Milli };
@@ -100,6 +102,8 @@ export class Listener {
 
   handleAudio(now: Milli, { pcm, mediaMs, origin }: OrderedAudio): void {
     this.#buffer.append(pcm, mediaMs, origin);
+    const itemId = this.#itemId ?? this.#pending?.itemId;
+    if (itemId !== undefined) this.#events.push({ kind: "speech", itemId, pcm });
     if (this.#options && !this.speaking && !this.#pending) {
       // Voice is noticed after it began: keep what the prefix may need, and the detector's own delay.
       this.#buffer.forgetBefore(this.#buffer.endMs - this.#options.prefixMs - 1000);
@@ -152,6 +156,11 @@ export class Listener {
     this.#finishCommit(now);
   }
 
+  /** Id of the utterance under way. */
+  get itemId(): string | undefined {
+    return this.#itemId;
+  }
+
   /** The client drops the utterance. */
   clear(): void {
     this.#endpointer.reset();
@@ -176,6 +185,8 @@ export class Listener {
     this.#startMs = Math.max(this.#committedMs, voicedStartMs - (this.#options?.prefixMs ?? 0), 0);
     this.#itemId = this.#createItemId();
     this.#events.push({ kind: "started", itemId: this.#itemId, audioStartMs: this.#startMs });
+    const { pcm } = this.#buffer.slice(this.#startMs, this.#buffer.endMs);
+    this.#events.push({ kind: "speech", itemId: this.#itemId, pcm });
   }
 
   #stop(now: Milli, voicedStartMs: Milli, voicedEndMs: Milli): void {

@@ -34,6 +34,7 @@ import {
   type Session,
 } from "@sluice/realtime";
 import type { Logger } from "pino";
+import { PcmStream } from "./pcm-stream.ts";
 import { VoiceActivity } from "./voice-activity.ts";
 
 /** The engines of a call. */
@@ -60,6 +61,11 @@ export interface CallOptions {
   readonly onEnded: (reason: string) => void;
 }
 
+interface Hearing {
+  readonly audio: PcmStream;
+  readonly abort: AbortController;
+}
+
 interface Running {
   readonly abort: AbortController;
   readonly began: PromiseWithResolvers<Began>;
@@ -77,6 +83,7 @@ export class Call implements LinkListener {
   readonly #ended = new AbortController();
   readonly #voice: VoiceActivity;
   readonly #running = new Map<string, Running>();
+  readonly #hearing = new Map<string, Hearing>();
   readonly #observers = new Set<Link>();
   #origin: Link; // whose input is being handled
   #decoder: { readonly format: string; readonly decoder: AudioDecoder } | undefined;
@@ -89,15 +96,16 @@ export class Call implements LinkListener {
     this.#options = options;
     this.#link = link;
     this.#origin = link;
+    this.#engine = options.engines.speech.open(this.#ended.signal);
     this.#conversation = new Conversation({
       session: options.session,
       capabilities: link.capabilities,
       modelLocked: options.modelLocked,
+      listens: this.#engine.listen !== undefined,
       createId: options.createId,
       expiresAt: options.now() + options.maxDurationMs,
       expiresAfterMinutes: Math.round(options.maxDurationMs / 60_000),
     });
-    this.#engine = options.engines.speech.open(this.#ended.signal);
     this.#voice = new VoiceActivity({
       vad: options.engines.vad.open(),
       onWindow: (window) => this.#handle((now) => this.#conversation.handleVoice(now, window)),
@@ -246,6 +254,12 @@ export class Call implements LinkListener {
       case "abort":
         this.#running.get(command.responseId)?.abort.abort();
         return;
+      case "hear":
+        this.#hear(command.itemId, command.pcm);
+        return;
+      case "heard":
+        this.#endHearing(command.itemId, command.complete);
+        return;
       case "play":
         if (this.#link.capabilities.audioInEvents) this.#sendAudio(command.utterance, command.pcm);
         else this.#link.play(command.utterance, command.pcm);
@@ -302,6 +316,23 @@ export class Call implements LinkListener {
     this.#conversation.handleUtteranceEnded(this.#options.now(), utterance);
   }
 
+  #hear(itemId: string, pcm: Pcm): void {
+    const known = this.#hearing.get(itemId);
+    if (known) return known.audio.push(pcm);
+    const hearing: Hearing = { audio: new PcmStream(), abort: new AbortController() };
+    this.#hearing.set(itemId, hearing);
+    hearing.audio.push(pcm);
+    // What it hears comes back with the response; a failure shows there, too.
+    this.#engine.listen?.(itemId, hearing.audio, AbortSignal.any([hearing.abort.signal, this.#ended.signal]));
+  }
+
+  #endHearing(itemId: string, complete: boolean): void {
+    const hearing = this.#hearing.get(itemId);
+    this.#hearing.delete(itemId);
+    if (complete) hearing?.audio.end();
+    else hearing?.abort.abort();
+  }
+
   async #respond(responseId: string, request: Omit<SpeechRequest, "began">): Promise<void> {
     const running: Running = { abort: new AbortController(), began: Promise.withResolvers<Began>() };
     this.#running.set(responseId, running);
@@ -347,6 +378,7 @@ export class Call implements LinkListener {
     this.#ended.abort();
     clearTimeout(this.#timer);
     for (const { abort } of this.#running.values()) abort.abort();
+    this.#hearing.clear();
     this.#engine.close();
     this.#voice.close();
     this.#link.close(reason);
