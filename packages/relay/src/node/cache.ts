@@ -53,10 +53,16 @@ export class Cache {
     this.#client.on("ready", () => this.#note(true, ""));
   }
 
-  /** Connects in the background, and again whenever the connection is lost. */
-  open(): void {
+  /** Connects, and again whenever the connection is lost; resolves with the first success, or after `waitMs`. */
+  async open(waitMs: number): Promise<void> {
     // Failures come as 'error' events; this promise settles with the first success or with close().
-    this.#client.connect().catch(() => undefined);
+    const connected = this.#client.connect().catch(() => undefined);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, waitMs);
+    });
+    await Promise.race([connected, late]);
+    clearTimeout(timer);
   }
 
   /** Ends the connection. */

@@ -9,6 +9,8 @@ import type { RelayStats } from "../stats.ts";
 export interface WorkerSetup {
   readonly host: string;
   readonly port: number;
+  /** Port towards transceivers; 0 takes any. */
+  readonly upstreamPort: number;
   /** Shares the port with other workers. */
   readonly reusePort: boolean;
   readonly keys: readonly KeyConfig[];
@@ -41,6 +43,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: "listening"; readonly port: number }
   | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "upstreamPortTaken"; readonly port: number }
   | { readonly kind: "closed" }
   | { readonly kind: "lookUp"; readonly lookup: LookupAddress }
   | { readonly kind: "remember"; readonly address: string; readonly port: number; readonly serverId: ServerId }

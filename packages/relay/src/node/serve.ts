@@ -14,6 +14,11 @@ export interface RelayOptions {
   readonly host?: string | undefined;
   /** UDP port; 0 takes any. Default 3478. */
   readonly port?: number | undefined;
+  /**
+   * UDP port towards transceivers, of the first worker; the others take those after it. It stays the same over a restart,
+   * so that transceivers reach clients before those are heard again. Default: the port after `port`; 0 takes any.
+   */
+  readonly upstreamPort?: number | undefined;
   /** One per core that may be spent on it. Default 1: in the main thread. */
   readonly workers?: number | undefined;
   /** The fleet's keys; the relay only reads with them. */
@@ -51,6 +56,8 @@ export interface RelayServer {
 }
 
 const POLL_MS = 1000;
+/** How long a start waits for Redis, so that registered transceivers are known from the first packet on. */
+const CONNECT_MS = 500;
 const QUIET_MS = 5000;
 
 /** Runs a relay until `signal` aborts or it is closed. Rejects when it cannot listen. */
@@ -65,8 +72,20 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
       : new (await import("./cache.ts")).Cache({ url: redis, ring, cluster: directory.cluster, log });
   const admission = { ...options.admission, seed: randomBytes(4).readUInt32LE() };
   const reusePort = count > 1;
+  const upstreamPort = options.upstreamPort ?? (port === 0 || port + count > 65_535 ? 0 : port + 1);
   const workers = new Workers({
-    setup: { host, port, reusePort, keys, directory, admission, flows, hopTag, cache: cache !== undefined },
+    setup: {
+      host,
+      port,
+      upstreamPort,
+      reusePort,
+      keys,
+      directory,
+      admission,
+      flows,
+      hopTag,
+      cache: cache !== undefined,
+    },
     count,
     log,
     onMessage: async (message, reply) => {
@@ -82,7 +101,7 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
     const transceivers = await cache?.registrations(now);
     workers.broadcast(transceivers ? { kind: "registrations", transceivers } : { kind: "registryLost" });
   };
-  cache?.open();
+  const opened = cache?.open(CONNECT_MS);
   const polling = cache && setInterval(poll, POLL_MS);
   let metrics: MetricsServer | undefined;
 
@@ -119,6 +138,7 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
   }
   signal?.addEventListener("abort", () => void close(), { once: true });
   if (signal?.aborted) await close();
+  await opened;
   if (cache) await poll();
 
   const received = async () => (await workers.reports()).reduce((sum, { stats }) => sum + stats.rxUp, 0);

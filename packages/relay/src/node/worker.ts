@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import type { MessagePort } from "node:worker_threads";
-import { createKeyRing } from "@sluice/routing";
+import { createKeyRing, formatIp, parseIp } from "@sluice/routing";
 import { Directory, type Transceiver } from "../directory.ts";
 import { type Forward, Forwarder } from "../forwarder.ts";
 import type { FromWorker, ToWorker, WorkerReport, WorkerSetup } from "./protocol.ts";
@@ -63,17 +63,26 @@ export async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<
     if (deadline !== undefined) timer = setTimeout(onTimeout, Math.max(0, deadline - clock()));
   };
 
+  const upstreamPort = await reserve(setup.upstreamPort);
+  if (upstreamPort !== setup.upstreamPort) post({ kind: "upstreamPortTaken", port: setup.upstreamPort });
   const openUpstream = (transceiver: Transceiver): void => {
-    const socket = createSocket(socketOptions(transceiver.address, {}));
+    // Sockets to all transceivers have one port: the kernel tells them apart by whom they are connected to.
+    const ipv6Only = isIPv6(transceiver.address);
+    const socket = createSocket(socketOptions(transceiver.address, { reuseAddr: upstreamPort !== 0, ipv6Only }));
+    const peer = parseIp(transceiver.address);
+    const address = peer && formatIp(peer);
     const upstream: Upstream = { socket, connected: false };
     upstreams.set(transceiver, upstream);
     // ECONNREFUSED and its like: the transceiver is away, and its clients will knock again.
     socket.on("error", onSent);
-    socket.on("message", (datagram: Buffer) => {
+    socket.on("message", (datagram: Buffer, from: RemoteInfo) => {
+      // Anybody may have sent to a port that is known, before the socket was connected.
+      if (from.port !== transceiver.port || from.address !== address) return;
       const forward = forwarder.handleTransceiverPacket(clock(), datagram, transceiver);
       if (forward) send(forward);
       settle();
     });
+    if (upstreamPort !== 0) socket.bind(upstreamPort);
     socket.connect(transceiver.port, transceiver.address, () => {
       upstream.connected = true;
       growBuffers(socket);
@@ -164,6 +173,24 @@ export async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<
 interface Upstream {
   readonly socket: Socket;
   connected: boolean;
+}
+
+/** `port` if nobody has it; else 0, which takes any. Sharing it with another program would share its packets. */
+async function reserve(port: number): Promise<number> {
+  if (port === 0) return 0;
+  const socket = createSocket("udp4");
+  try {
+    const listening = once(socket, "listening");
+    socket.bind(port);
+    await listening;
+    return port;
+  } catch {
+    return 0;
+  } finally {
+    const closed = once(socket, "close");
+    socket.close();
+    await closed;
+  }
 }
 
 /** Unix time in milliseconds that never steps back. */

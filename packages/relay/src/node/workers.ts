@@ -103,7 +103,12 @@ export class Workers {
   }
 
   async #start(index: number): Promise<void> {
-    const setup: WorkerSetup = { ...this.#options.setup, port: this.#port };
+    const { upstreamPort } = this.#options.setup;
+    const setup: WorkerSetup = {
+      ...this.#options.setup,
+      port: this.#port,
+      upstreamPort: upstreamPort === 0 ? 0 : upstreamPort + index,
+    };
     const member = this.#options.count === 1 ? startInline(setup) : startThread(setup);
     this.#members[index] = member;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -113,6 +118,9 @@ export class Workers {
         this.#port = message.port;
         member.listening = true;
         resolve();
+      } else if (message.kind === "upstreamPortTaken") {
+        const { port } = message;
+        this.#options.log(`worker ${index}: udp port ${port} is in use; calls will notice a restart until they speak`);
       } else if (message.kind === "failed") reject(new Error(message.message));
       else if (message.kind === "report") {
         member.report = message.report;
