@@ -15,8 +15,8 @@ const parse = <K extends "start" | "relay" | "transceiver">(kind: K, args: reado
 test("start needs no flags and stays on this machine", () => {
   const settings = parse("start", []);
   assert.deepEqual(
-    [settings.host, settings.port, settings["udp-port"], settings.agent, settings.apiKey, settings.advertise],
-    ["127.0.0.1", 8080, 3478, "parrot", undefined, []],
+    [settings.host, settings.port, settings["udp-port"], settings.llm, settings.apiKey, settings.advertise],
+    ["127.0.0.1", 8080, 3478, undefined, undefined, []],
   );
 });
 
@@ -41,7 +41,7 @@ test("what cannot be is refused by the flag's name", () => {
   for (const args of [
     ["--port", "99999"],
     ["--port", "x"],
-    ["--agent", "cat"],
+    ["--llm", "cat"],
     ["--log-level", "loud"],
     ["--advertise", "here"],
   ]) {

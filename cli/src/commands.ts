@@ -1,5 +1,6 @@
 /** The commands of `sluice`, their flags, and what they mean together. */
 import type { KeyConfig } from "@sluice/routing";
+import { agentFlags } from "./agent.ts";
 import {
   choice,
   describeFlags,
@@ -36,7 +37,7 @@ const startFlags = {
     read: readAddress,
     many: true,
   },
-  agent: { value: "parrot", help: "the agent that answers", fallback: "parrot", read: choice("parrot") },
+  ...agentFlags,
   "max-calls": { value: "<n>", help: "calls at once", fallback: "100", read: integer(1, 100_000) },
   "log-level": { value: "<level>", help: LOG_LEVELS.join(" "), fallback: "info", read: choice(...LOG_LEVELS) },
 } as const;
@@ -139,7 +140,7 @@ export type Command =
 export function help(): string {
   return `sluice — the open real-time voice stack
 
-sluice start: page, API, media and agent in one process
+sluice start: page, API, media and agent in one process; with no engine named, the built-in parrot answers
 ${describeFlags(startFlags)}
 sluice relay: one public UDP address for a fleet of transceivers
 ${describeFlags(relayFlags)}
@@ -147,6 +148,8 @@ sluice transceiver: like start, behind relays
 ${describeFlags(transceiverFlags)}
 sluice keys new: prints the fleet's keys with a new one in front (from SLUICE_KEYS, where it is set)
 
+  OPENAI_API_KEY   with no engine named: OpenAI for everything; sent to api.openai.com only
+  SLUICE_LLM_KEY, SLUICE_STT_KEY, SLUICE_TTS_KEY, SLUICE_REALTIME_KEY   keys of the engines named by flags
   SLUICE_API_KEY   key that clients must send; needed as soon as --host is not this machine alone
   SLUICE_KEYS      the fleet's keys, for relay and transceiver; the first one mints, all are read
 `;

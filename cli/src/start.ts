@@ -2,10 +2,11 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { createEspeak, createParrot, createSileroVad } from "@sluice/engines";
+import { createEspeak, createSileroVad } from "@sluice/engines";
 import { createKeyRing, createServerId, formatServerId, generateKey } from "@sluice/routing";
 import { PortInUse, serveTransceiver, type TransceiverOptions, UdpPortInUse } from "@sluice/transceiver";
 import { pino } from "pino";
+import { createAgent } from "./agent.ts";
 import type { StartSettings, TransceiverSettings } from "./commands.ts";
 import { isLoopback, UsageError } from "./flags.ts";
 import type { Running } from "./running.ts";
@@ -70,7 +71,7 @@ type Place = Pick<TransceiverOptions, "keyRing" | "serverId" | "relays" | "regis
 
 async function serve(settings: StartSettings, place: Place, version: string) {
   const [vad, tts] = await Promise.all([createSileroVad(), createEspeak()]);
-  const parrot = createParrot({ tts });
+  const agent = createAgent(settings, process.env, tts);
   const transceiver = await serveTransceiver({
     ...place,
     host: settings.host,
@@ -78,8 +79,9 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     udpPort: settings["udp-port"],
     advertise: settings.advertise,
     apiKey: settings.apiKey,
-    engines: { vad, speech: parrot },
-    model: settings.agent,
+    engines: { vad, speech: agent.speech },
+    model: agent.name,
+    instructions: agent.instructions,
     version,
     staticDir: findConsole(),
     maxCalls: settings["max-calls"],
@@ -90,7 +92,7 @@ async function serve(settings: StartSettings, place: Place, version: string) {
   const close = async () => {
     await Promise.all([vad.close(), tts?.close()]);
   };
-  return { transceiver, agent: parrot.description, close };
+  return { transceiver, agent: agent.speech.description, close };
 }
 
 /** The built page: beside this file in a published package, in the workspace otherwise. */

@@ -32,6 +32,9 @@ const log = new EventLog(find("log"));
 const turns = new Turns();
 const history = new HistoryView(find("history"), find("quantiles"), choose);
 
+/** The caller's words are shown where the agent's engines can tell them. */
+const SESSION = { audio: { input: { transcription: { model: "default" } } } };
+
 let call: Conversation | undefined;
 let dialling: AbortController | undefined;
 let chosen: Turn | undefined;
@@ -74,7 +77,10 @@ async function start(microphone: MicrophoneChoice): Promise<void> {
   newestLedger = undefined;
   showState("connecting");
   try {
-    follow(await connect({ microphone, signal, ...(token === undefined ? {} : { token }) }), microphone !== false);
+    follow(
+      await connect({ microphone, signal, session: SESSION, ...(token === undefined ? {} : { token }) }),
+      microphone !== false,
+    );
   } catch (error) {
     if (!signal.aborted) showProblem(explain(error));
     showState("idle");

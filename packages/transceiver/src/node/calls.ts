@@ -11,6 +11,8 @@ export interface CallsOptions {
   readonly engines: CallEngines;
   /** Name shown to clients that ask for no model, such as the agent's. */
   readonly model: string;
+  /** What an agent is told where a client says nothing. */
+  readonly instructions: string;
   /** Monotonic clock. */
   readonly now: () => Milli;
   /** Calls at once; more are refused. */
@@ -62,13 +64,13 @@ export class Calls {
 
   /** Begins a call on a new pipe. */
   begin(link: Link, { id, pipe, model, defaults }: CallRequest): LinkListener {
-    const { now, engines, maxDurationMs, log } = this.#options;
+    const { now, engines, instructions, maxDurationMs, log } = this.#options;
     const patches = defaults.filter((patch) => patch !== undefined);
     const started = createSession({
       id: createId("sess"),
       model: model ?? this.#options.model,
       expiresAt: Math.floor((Date.now() + maxDurationMs) / 1000),
-      defaults: patches.shift(),
+      defaults: { instructions },
     });
     const session = patches.reduce((current, patch) => {
       const updated = updateSession(current, patch, { voiceLocked: false });

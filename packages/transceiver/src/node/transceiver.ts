@@ -38,6 +38,8 @@ export interface TransceiverOptions {
   readonly engines: CallEngines;
   /** Name shown to clients that ask for no model. */
   readonly model: string;
+  /** What an agent is told where a client says nothing. Default nothing. */
+  readonly instructions?: string | undefined;
   /** Version told in the OpenAPI document. */
   readonly version: string;
   /** Folder of the page; `undefined`: API only. */
@@ -92,7 +94,8 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   const now = () => performance.now();
   const maxCallMs = options.maxCallMs ?? HOUR_MS;
   const metrics: Metrics = new Metrics(() => calls.size);
-  const callsOptions = { engines, model, now, maxCalls: options.maxCalls, maxDurationMs: maxCallMs, log };
+  const { instructions = "" } = options;
+  const callsOptions = { engines, model, instructions, now, maxCalls: options.maxCalls, maxDurationMs: maxCallMs, log };
   const calls: Calls = new Calls(callsOptions, () => metrics);
   const webRtc = await serveWebRtc({
     udpPort,
