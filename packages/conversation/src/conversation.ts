@@ -23,7 +23,6 @@ import {
   type ServerEventDraft,
   type Session,
   sessionExpired,
-  type ToolDefinition,
   truncateInvalidItem,
   truncateNotAudio,
   truncateTooLong,
@@ -31,13 +30,14 @@ import {
 } from "@sluice/realtime";
 import type { Milli, Pcm } from "./audio.ts";
 import type { VoiceWindow } from "./endpointer.ts";
-import type { Began, ContextItem, SpeechEvent, SpeechRequest, Tool, ToolChoice } from "./engines.ts";
-import type { LedgerEntry } from "./ledger.ts";
+import type { Began, ContextItem, SpeechEvent, SpeechRequest } from "./engines.ts";
+import { formatLedger, formatTurn } from "./extensions.ts";
 import type { LinkCapabilities, OrderedAudio, Utterance } from "./link.ts";
-import { type CallerUtterance, Listener, type ListenerOptions } from "./listener.ts";
+import { type CallerUtterance, Listener } from "./listener.ts";
 import { Memory, toContext } from "./memory.ts";
 import { Playout, type TurnReport } from "./playout.ts";
 import { type ResponseEnd, ResponseRun } from "./response.ts";
+import { engineToolChoice, functionTools, listenerOptions } from "./settings.ts";
 
 /** What a conversation is made with. */
 export interface ConversationOptions {
@@ -569,59 +569,4 @@ export class Conversation {
     const event = { event_id: this.#options.createId("event"), ...draft } as ServerEvent;
     this.#commands.push({ kind: "send", event, to });
   }
-}
-
-function listenerOptions(session: Session): ListenerOptions | undefined {
-  const turn = session.audio.input.turn_detection;
-  if (!turn) return undefined;
-  // Semantic detection judges pauses like the plain one until an engine does better.
-  if (turn.type === "semantic_vad") return { threshold: 0.5, prefixMs: 300, silenceMs: 500 };
-  return { threshold: turn.threshold, prefixMs: turn.prefix_padding_ms, silenceMs: turn.silence_duration_ms };
-}
-
-function functionTools(tools: readonly ToolDefinition[]): Tool[] {
-  return tools.flatMap((tool) => {
-    if (tool.type !== "function") return [];
-    const { name, description, parameters } = tool;
-    return [{ name, ...(description === undefined ? {} : { description }), ...(parameters ? { parameters } : {}) }];
-  });
-}
-
-function engineToolChoice(choice: Session["tool_choice"]): ToolChoice {
-  if (typeof choice === "string") return choice;
-  // A choice of an MCP server that is not ours leaves the choice to the model.
-  return choice.type === "function" ? { name: choice.name } : "auto";
-}
-
-const round = (ms: Milli) => Math.round(ms * 10) / 10;
-
-function formatLedger(utterance: Utterance, entry: LedgerEntry): ServerEventDraft {
-  return {
-    type: "sluice.ledger",
-    response_id: utterance.responseId,
-    item_id: utterance.itemId,
-    generated_ms: round(entry.generatedMs),
-    sent_ms: round(entry.sentMs),
-    buffered_ms: round(entry.bufferedMs),
-    heard_ms: round(entry.heardMs),
-    clock: entry.clock,
-  };
-}
-
-function formatTurn(report: TurnReport): ServerEventDraft {
-  const { timeline, utterance, frames } = report;
-  const { received, repaired, fec, concealed } = frames;
-  return {
-    type: "sluice.turn",
-    turn: report.turn,
-    input_item_id: report.inputItemId,
-    response_id: utterance.responseId,
-    item_id: utterance.itemId,
-    clock: timeline.clock,
-    total_ms: round(timeline.totalMs),
-    silence_ms: report.silenceMs,
-    stages: timeline.stages.map(({ name, ms }) => ({ name, ms: round(ms) })),
-    voiced_ms: round(report.voicedMs),
-    packets: { received, lost: repaired + fec + concealed, repaired, fec, concealed },
-  };
 }

@@ -1,0 +1,41 @@
+/** The `sluice.*` events that tell of playout and turns (docs/sluice-events.md). */
+import type { ServerEventDraft } from "@sluice/realtime";
+import type { Milli } from "./audio.ts";
+import type { LedgerEntry } from "./ledger.ts";
+import type { Utterance } from "./link.ts";
+import type { TurnReport } from "./playout.ts";
+
+const round = (ms: Milli) => Math.round(ms * 10) / 10;
+
+/** `sluice.ledger` */
+export function formatLedger(utterance: Utterance, entry: LedgerEntry): ServerEventDraft {
+  return {
+    type: "sluice.ledger",
+    response_id: utterance.responseId,
+    item_id: utterance.itemId,
+    generated_ms: round(entry.generatedMs),
+    sent_ms: round(entry.sentMs),
+    buffered_ms: round(entry.bufferedMs),
+    heard_ms: round(entry.heardMs),
+    clock: entry.clock,
+  };
+}
+
+/** `sluice.turn` */
+export function formatTurn(report: TurnReport): ServerEventDraft {
+  const { timeline, utterance, frames } = report;
+  const { received, repaired, fec, concealed } = frames;
+  return {
+    type: "sluice.turn",
+    turn: report.turn,
+    input_item_id: report.inputItemId,
+    response_id: utterance.responseId,
+    item_id: utterance.itemId,
+    clock: timeline.clock,
+    total_ms: round(timeline.totalMs),
+    silence_ms: report.silenceMs,
+    stages: timeline.stages.map(({ name, ms }) => ({ name, ms: round(ms) })),
+    voiced_ms: round(report.voicedMs),
+    packets: { received, lost: repaired + fec + concealed, repaired, fec, concealed },
+  };
+}

@@ -1,0 +1,29 @@
+/** What a session's settings mean to the parts of a conversation. */
+import type { Session, ToolDefinition } from "@sluice/realtime";
+import type { Tool, ToolChoice } from "./engines.ts";
+import type { ListenerOptions } from "./listener.ts";
+
+/** How turns are found; `undefined`: the client says when. */
+export function listenerOptions(session: Session): ListenerOptions | undefined {
+  const turn = session.audio.input.turn_detection;
+  if (!turn) return undefined;
+  // Semantic detection judges pauses like the plain one until an engine does better.
+  if (turn.type === "semantic_vad") return { threshold: 0.5, prefixMs: 300, silenceMs: 500 };
+  return { threshold: turn.threshold, prefixMs: turn.prefix_padding_ms, silenceMs: turn.silence_duration_ms };
+}
+
+/** The functions among the tools; MCP servers are not an engine's affair. */
+export function functionTools(tools: readonly ToolDefinition[]): Tool[] {
+  return tools.flatMap((tool) => {
+    if (tool.type !== "function") return [];
+    const { name, description, parameters } = tool;
+    return [{ name, ...(description === undefined ? {} : { description }), ...(parameters ? { parameters } : {}) }];
+  });
+}
+
+/** Whether, and what, an engine must call. */
+export function engineToolChoice(choice: Session["tool_choice"]): ToolChoice {
+  if (typeof choice === "string") return choice;
+  // A choice of an MCP server that is not ours leaves the choice to the model.
+  return choice.type === "function" ? { name: choice.name } : "auto";
+}
