@@ -1,11 +1,14 @@
 /** What befalls a fleet in the middle of its calls, and how soon they are to be whole again. */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { serveRelay } from "@sluice/relay";
-import { createServerId } from "@sluice/routing";
+import { formatKeys } from "@sluice/routing";
 import { createClient } from "redis";
 import { HOST, type RelayProcess, type Restartable, startRelay } from "../../fleet.ts";
 import type { NetemProxy } from "../../netem-proxy/proxy.ts";
 import type { Plan } from "./calls.ts";
+import type { RelayReport, RelaySetup } from "./messages.ts";
 
 /** The longest silence allowed, or the most packets lost. `restart`: beyond the time that the relay was away. */
 export type Bar =
@@ -31,7 +34,7 @@ export interface Relays {
   readonly ports: readonly number[];
   readonly processes: readonly RelayProcess[];
   /** Ends one of several workers as a crash does. */
-  killWorker(): Promise<void>;
+  killWorker(): void;
   close(): Promise<void>;
 }
 
@@ -88,7 +91,7 @@ export function recoveryEvents(pauseMs: number): readonly RecoveryEvent[] {
       downlink: within(100),
       start: twoWorkers,
       strike: async ({ relays }) => {
-        await relays.killWorker();
+        relays.killWorker();
         return 0;
       },
     },
@@ -130,22 +133,28 @@ function ofProcesses(processes: readonly RelayProcess[]): Relays {
   return {
     ports: processes.map(({ port }) => port),
     processes,
-    killWorker: () => Promise.reject(new Error("these relays have one worker")),
+    killWorker() {
+      throw new Error("these relays have one worker each");
+    },
     async close() {
       await Promise.all(processes.map((relay) => relay.stop("SIGKILL")));
     },
   };
 }
 
-/** Inside this process, where a single worker can be killed. */
+/** A relay that lets one of its workers be killed, which the command does not. */
 async function twoWorkers({ keys, udpPort }: Plan): Promise<Relays> {
-  const transceivers = [{ serverId: createServerId(0, 1), address: HOST, port: udpPort }];
-  const relay = await serveRelay({ keys, host: HOST, port: 0, workers: 2, directory: { cluster: 0, transceivers } });
+  const setup: RelaySetup = { keys: formatKeys(keys), udpPort, workers: 2 };
+  const child = fork(join(import.meta.dirname, "relay.ts"), [JSON.stringify(setup)], {
+    execArgv: ["--conditions=sluice-source"],
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const [{ port }] = (await once(child, "message")) as [RelayReport];
   return {
-    ports: [relay.port],
+    ports: [port],
     processes: [],
-    killWorker: () => relay.killWorker(0),
-    close: () => relay.close(),
+    killWorker: () => void child.send({ kind: "killWorker" }),
+    close: async () => void child.kill("SIGKILL"),
   };
 }
 

@@ -1,4 +1,4 @@
-/** What the recovery bench and its agent say to each other. */
+/** What the recovery bench, its agent and its relay of several workers say to each other. */
 
 /** What the agent is started with. */
 export interface AgentSetup {
@@ -11,6 +11,21 @@ export interface AgentSetup {
   readonly relay: { readonly address: string; readonly port: number };
   /** Where relays find it; absent: they are configured with it. */
   readonly redis: string | undefined;
+}
+
+/** What the relay is started with; any message makes it kill its first worker. */
+export interface RelaySetup {
+  /** As `SLUICE_KEYS` holds them. */
+  readonly keys: string;
+  /** Where the agent is. */
+  readonly udpPort: number;
+  readonly workers: number;
+}
+
+/** From the relay. */
+export interface RelayReport {
+  readonly kind: "ready";
+  readonly port: number;
 }
 
 /** To the agent: take what was noted, and begin anew. */
