@@ -198,9 +198,13 @@ async function later<T>(ms: Milli, value: T): Promise<T> {
   return value;
 }
 
+/** Two seconds of 220 Hz, which fit on themselves after each second. */
+const HUM: Pcm = Int16Array.from({ length: 2 * SAMPLE_RATE }, (_, at) =>
+  Math.round(8000 * Math.sin((2 * Math.PI * 220 * at) / SAMPLE_RATE)),
+);
+
+/** At most a second of the hum, as it is from `fromMs` on. */
 function hum(fromMs: Milli, ms: Milli): Pcm {
-  const from = Math.round(fromMs * SAMPLES_PER_MS);
-  return Int16Array.from({ length: Math.round(ms * SAMPLES_PER_MS) }, (_, at) =>
-    Math.round(8000 * Math.sin((2 * Math.PI * 220 * (from + at)) / SAMPLE_RATE)),
-  );
+  const from = Math.round(fromMs * SAMPLES_PER_MS) % SAMPLE_RATE;
+  return HUM.slice(from, from + Math.round(ms * SAMPLES_PER_MS));
 }

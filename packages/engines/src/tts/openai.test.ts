@@ -85,7 +85,7 @@ after(async () => (await upstream).close());
 
 testTextToSpeech("audio/speech", async () => createOpenAiSpeech({ baseUrl: (await upstream).url, model: "m" }));
 
-for (const format of ["pcm", "wav", "sse", "opus"] as const) {
+for (const format of ["pcm", "sse"] as const) {
   testFaults(`audio/speech as ${format}`, {
     start: () => startHttpUpstream((_request, body) => answer(JSON.parse(body.toString("utf8")))),
     call: ({ url, ...options }, signal) =>
