@@ -31,6 +31,22 @@ async function visit(parts: readonly Int16Array[], url = server.url): Promise<Vi
   return { page, browser, [Symbol.asyncDispose]: () => browser.close() };
 }
 
+/** The README's pictures, when they are asked for: `SLUICE_SCREENSHOTS=docs npm test -- talk`. */
+async function picture(page: Page): Promise<void> {
+  const folder = process.env.SLUICE_SCREENSHOTS;
+  if (!folder) return;
+  for (const [name, width, height, colorScheme] of [
+    ["console", 1280, 1040, "light"],
+    ["console-dark", 1280, 1040, "dark"],
+    ["console-phone", 360, 1400, "light"],
+  ] as const) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height });
+    await page.waitForTimeout(300);
+    await page.screenshot({ path: `${folder}/${name}.png` });
+  }
+}
+
 const stateOf = (page: Page) => page.locator("#state").textContent();
 
 test("a spoken sentence is answered in the caller's own voice, and the page shows where the time went", async () => {
@@ -57,6 +73,7 @@ test("each of twenty interruptions silences the agent", async (t) => {
   for (let turn = 0; turn <= 20; turn++) parts.push(spoken[turn % 3]!, silence(1800));
   await using call = await visit(parts);
   await call.page.waitForTimeout(parts.reduce((sum, part) => sum + part.length / 24, 0) + 2000);
+  await picture(call.page);
   const needles = spoken.map((pcm) => resample(pcm, 24_000, EAR_RATE));
   const utterances = Array.from({ length: 21 }, (_, turn) => needles[turn % 3]!);
   const turns = findTurns(await takeRecording(call.page), utterances);
