@@ -27,8 +27,8 @@ export interface Restartable {
   signal(signal: NodeJS.Signals): void;
   /** Ends it by `signal` (default SIGTERM); its exit code, `null` when the signal itself ended it. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
-  /** Starts it again, with the same flags and ports; resolves when it says that it is ready. */
-  start(): Promise<void>;
+  /** Starts it again, with the same flags and ports, and other keys where given; resolves when it says that it is ready. */
+  start(keys?: readonly KeyConfig[]): Promise<void>;
 }
 
 /** How {@link startRelay} runs `sluice relay`. */
@@ -148,8 +148,9 @@ async function run(
   environment: Readonly<Record<string, string>>,
   ready: RegExp,
 ): Promise<Restartable> {
-  const launch = async () => {
-    const child = spawn(command, args, { env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
+  const launch = async (changes: Readonly<Record<string, string>>) => {
+    const env = { ...process.env, ...environment, ...changes };
+    const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
     let printed = "";
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const take = (chunk: Buffer) => {
@@ -164,7 +165,7 @@ async function run(
     await promise.finally(() => clearTimeout(timer));
     return child;
   };
-  let child = await launch();
+  let child = await launch({});
   return {
     get child() {
       return child;
@@ -178,8 +179,8 @@ async function run(
       const [code] = await exited;
       return code as number | null;
     },
-    async start() {
-      child = await launch();
+    async start(keys) {
+      child = await launch(keys ? { SLUICE_KEYS: formatKeys(keys) } : {});
     },
   };
 }
