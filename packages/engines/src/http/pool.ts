@@ -32,15 +32,19 @@ const END_WITHIN_MS = 500;
 const MAX_UNREAD = 1024 * 1024;
 /** A connection is kept for the pause between two turns; most servers close earlier, and say so. */
 const KEEP_ALIVE_MS = 90_000;
+/** A connection that nobody waits for any more may still come about for the next turn, within this. */
+const CONNECT_MS = 10_000;
 /** Of one origin. A turn uses one or two at a time, so this is for some dozen calls. */
 const MAX_CONNECTIONS = 128;
 
 /** Connections by origin. Those not in use never keep the process alive. */
 export class HttpPool {
+  readonly #closed = new AbortController();
   readonly #agent = new Agent({
     connections: MAX_CONNECTIONS,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    connect: { timeout: 10_000 },
+    // The signal reaches the sockets, so that closing ends also those that are still connecting.
+    connect: { timeout: CONNECT_MS, signal: this.#closed.signal },
     headersTimeout: 0, // every stage has a limit of its own
     bodyTimeout: 0,
     allowH2: true,
@@ -56,6 +60,7 @@ export class HttpPool {
 
   /** Closes all connections; what runs on them fails. */
   close(): Promise<void> {
+    this.#closed.abort();
     return this.#agent.destroy();
   }
 }
