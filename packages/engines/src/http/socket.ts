@@ -23,6 +23,8 @@ export type SocketEvent = Readonly<Record<string, unknown>> & { readonly type: s
 const LONGEST_MESSAGE = 8 * 1024 * 1024;
 /** What may wait to be sent: 40 s of audio. An engine that takes no more is dead. */
 const MAX_UNSENT = 4 * 1024 * 1024;
+/** How long a server may take to say goodbye too. */
+const CLOSE_WITHIN_MS = 50;
 /** As much of a refusal as is of interest. */
 const MAX_ERROR = 8 * 1024;
 
@@ -111,11 +113,14 @@ export class EngineSocket {
     else this.#connection?.unref();
   }
 
-  /** Closes at once; {@link EngineSocket.events} end without an error. */
+  /** Says goodbye and closes, within 50 ms; {@link EngineSocket.events} end at once, without an error. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.#events.end();
-    this.#socket.terminate();
+    this.#socket.close(1000);
+    this.#connection?.unref();
+    setTimeout(() => this.#socket.terminate(), CLOSE_WITHIN_MS).unref();
   }
 
   #receive(text: string): void {
