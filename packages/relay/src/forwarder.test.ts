@@ -121,6 +121,22 @@ test("what a transceiver sends reaches the client without any state", () => {
   assert.deepEqual(sent!.packet, media);
 });
 
+test("a relay that forgot a call learns it from the transceiver's own packets, and no live call is overridden so", () => {
+  const relay = createRelay(1, { lookups: {} });
+  relay.down(START, media, client, serverB);
+  const back = relay.up(START + 20, media, client);
+  assertTo(back, { to: "transceiver", address: "10.1.0.2" });
+  assert.equal(back!.hop!.unverified, false);
+  assert.equal(relay.forwarder.stats.recovered.transceiver, 1);
+  assert.deepEqual(
+    relay.commands().map(({ kind }) => kind),
+    ["replicate", "remember", "replicate", "remember"],
+    "by the flow, then by its SSRC",
+  );
+  relay.down(START + 40, media, client, serverA);
+  assertTo(relay.up(START + 60, media, client), { to: "transceiver", address: "10.1.0.2" });
+});
+
 test("a client's later checks are the transceiver's to verify, those for another call are not", () => {
   const relay = createRelay();
   const [own, other] = [mint(serverA), mint(serverB)];

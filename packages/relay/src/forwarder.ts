@@ -4,6 +4,7 @@
  *
  * A STUN request opens a flow when its token verifies and its MESSAGE-INTEGRITY fits the password derived from the token.
  * QUIC is routed by connection ID, packet by packet. SRTP from an unknown address is matched by SSRC, then by the cache.
+ * A relay that has just started learns its flows from the transceivers too, which go on sending to their clients.
  */
 import {
   CID_LENGTH,
@@ -149,7 +150,7 @@ export class Forwarder {
     const { entryRelay } = hop;
     const flow = this.#flows.get(sourceKeyOf(hop.address, hop.port, entryRelay));
     const own = flow?.serverId === transceiver.serverId ? flow : undefined;
-    if (entryRelay === 0) return this.#deliver(now, hop, own);
+    if (entryRelay === 0) return this.#deliver(now, hop, flow ? own : this.#learn(now, hop, transceiver));
     const peer = this.#directory.relayNumbered(entryRelay);
     if (!peer) return this.#drop("noRelay");
     if (own) this.#noteAnswer(now, own);
@@ -254,6 +255,17 @@ export class Forwarder {
     if (hop.entryRelay === 0 || hop.entryRelay !== this.#directory.relayNumber) return this.#drop("badHop");
     const flow = this.#flows.get(sourceKeyOf(hop.address, hop.port));
     return this.#deliver(now, hop, flow && clusterOf(flow.serverId) !== this.#directory.cluster ? flow : undefined);
+  }
+
+  /** A transceiver sends to an address that is not known: this relay has forgotten a call, which is told by that. */
+  #learn(now: Milli, { address: ip, port }: HopPacket, { serverId }: Transceiver): Flow {
+    const address = formatIp(ip);
+    const key = sourceKeyOf(ip, port);
+    const copy = Uint8Array.from(ip); // the shell may reuse its buffer
+    const flow = createFlow(now, { key, ip: copy, address, port, entryRelay: 0, serverId, unverified: false });
+    this.stats.recovered.transceiver += 1;
+    this.#add(flow);
+    return flow;
   }
 
   /** Gives a client its packet; `flow` is the client's, if it is one of the transceiver that sent it. */

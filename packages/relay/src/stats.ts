@@ -42,7 +42,7 @@ export interface RelayStats {
   flowsEvicted: number;
   flowsExpired: number;
   /** Flows of an unknown address found again, by what. */
-  readonly recovered: Record<"stun" | "ssrc" | "redis" | "miss", number>;
+  readonly recovered: Record<"stun" | "ssrc" | "transceiver" | "redis" | "miss", number>;
   readonly drops: Record<DropReason, number>;
 }
 
@@ -58,7 +58,7 @@ export function createStats(): RelayStats {
     flowsConfirmed: 0,
     flowsEvicted: 0,
     flowsExpired: 0,
-    recovered: { stun: 0, ssrc: 0, redis: 0, miss: 0 },
+    recovered: { stun: 0, ssrc: 0, transceiver: 0, redis: 0, miss: 0 },
     drops: Object.fromEntries(DROP_REASONS.map((reason) => [reason, 0])) as Record<DropReason, number>,
   };
 }
