@@ -63,6 +63,9 @@ test("gives an event as soon as its empty line is here", () => {
   const parser = new SseParser();
   assert.deepEqual(parser.push(Buffer.from("data: a\r\n\r")), [{ event: "message", data: "a" }]);
   assert.deepEqual(parser.push(Buffer.from("\ndata: b\n\n")), [{ event: "message", data: "b" }]);
+  // A line end that is cut in two is one line end.
+  assert.deepEqual(parser.push(Buffer.from("data: c\r")), []);
+  assert.deepEqual(parser.push(Buffer.from("\ndata: d\r\n\r\n")), [{ event: "message", data: "c\nd" }]);
 });
 
 test("holds no more than one event may have", () => {
