@@ -378,6 +378,7 @@ export class Conversation {
       tools: functionTools(options?.tools ?? tools),
       toolChoice: engineToolChoice(options?.tool_choice ?? tool_choice),
       maxOutputTokens: spec.maxOutputTokens,
+      outOfBand: !inConversation,
     };
     this.#commands.push({ kind: "respond", responseId: id, request });
   }
