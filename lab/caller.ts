@@ -31,6 +31,7 @@ export interface Caller {
   report(): Promise<CallerReport>;
   /** Sends an event. */
   send(event: unknown): Promise<void>;
+  /** Ends the call, if it has not ended. */
   hangUp(): Promise<void>;
 }
 
@@ -86,6 +87,7 @@ export async function placeCall(context: BrowserContext, { url, key }: CallTarge
     report: () => page.evaluate(() => (globalThis as unknown as PageSide).takeReport()),
     send: (event) => page.evaluate((sent) => (globalThis as unknown as PageSide).sendEvent(sent), event),
     async hangUp() {
+      if (page.isClosed()) return;
       await page.evaluate(() => (globalThis as unknown as PageSide).hangUp());
       await page.close();
     },

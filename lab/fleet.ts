@@ -10,6 +10,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatKeys, generateKey, type KeyConfig } from "@sluice/routing";
+import { createClient } from "redis";
 
 /** What every process of a fleet here listens on. */
 export const HOST = "127.0.0.1";
@@ -105,6 +106,18 @@ export async function startRedis(): Promise<Restartable & { readonly url: string
   const flags = ["--port", `${port}`, "--bind", HOST, "--save", "", "--appendonly", "no"];
   const program = await run("redis-server", flags, {}, /Ready to accept connections/);
   return Object.assign(program, { url: `redis://${HOST}:${port}` });
+}
+
+/** Puts what nobody expects under every key that relays and transceivers use. */
+export async function poisonRedis(url: string): Promise<void> {
+  const client = createClient({ url });
+  await client.connect();
+  for (const key of await client.keys("sluice:*")) {
+    await client.del(key);
+    if (key.startsWith("sluice:flow:")) await client.rPush(key, "wrong type");
+    else await client.set(key, "wrong type");
+  }
+  client.destroy();
 }
 
 /** A UDP port that nobody has now. */

@@ -87,6 +87,12 @@ const transceiverFlags = {
 const relayFlags = {
   port: { ...startFlags["udp-port"], help: "UDP port of all clients" },
   host: { value: "<address>", help: "where it listens", fallback: "0.0.0.0", read: readAddress },
+  "upstream-port": {
+    value: "<n>",
+    help: "UDP port towards transceivers, one for each worker from here on (default: the ones after --port)",
+    fallback: undefined,
+    read: port,
+  },
   workers: { value: "<n>", help: "processor cores to spend", fallback: "1", read: integer(1, 64) },
   cluster: { value: "<n>", help: "cluster of its own transceivers", fallback: "0", read: integer(0, 65_535) },
   number: { value: "<n>", help: "its own number among relays, 1 to 255", fallback: "0", read: integer(0, 255) },

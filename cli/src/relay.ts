@@ -12,6 +12,7 @@ export async function startRelay(settings: RelaySettings, version: string): Prom
   const relay = await serveRelay({
     host: settings.host,
     port: settings.port,
+    upstreamPort: settings["upstream-port"],
     workers: settings.workers,
     keys: settings.keys,
     directory: {

@@ -22,11 +22,11 @@ import {
   unixMs,
   uplinkLoss,
 } from "./recovery/calls.ts";
-import { type Bar, type Fleet, type RecoveryEvent, recoveryEvents } from "./recovery/events.ts";
+import { type Bar, CONTROL, type Fleet, type RecoveryEvent, recoveryEvents } from "./recovery/events.ts";
 import type { Bench } from "./run.ts";
 
 const SETTLE_MS = 4000;
-/** Two packets: what a busy machine delays by itself, where the bar is nothing at all. */
+/** Two packets: where the bar is nothing at all, what is allowed, unless nothing at all takes longer on this machine. */
 const NOISE_MS = 40;
 
 /** What one call lost to one event. */
@@ -48,10 +48,12 @@ export const run: Bench = async ({ flags }) => {
   const browser = await launchChromium({ microphoneWav: wav, loop: true });
   try {
     const rows: EventRow[] = [];
+    let noiseMs = NOISE_MS;
     for (const event of events) {
       const casualties: Casualty[] = [];
       while (casualties.length < calls) casualties.push(...(await suffer(browser, event, atOnce, pauseMs)));
-      const row = summarise(event, casualties);
+      if (event.name === CONTROL) noiseMs = Math.max(noiseMs, ...casualties.map(worstGapMs));
+      const row = summarise(event, casualties, noiseMs);
       console.error(JSON.stringify(row));
       rows.push(row);
     }
@@ -109,7 +111,11 @@ interface EventRow {
   readonly [detail: string]: unknown;
 }
 
-function summarise(event: RecoveryEvent, casualties: readonly Casualty[]): EventRow {
+function worstGapMs({ uplink, downlink }: Casualty): number {
+  return Math.max(uplink.gapMs, downlink.gapMs);
+}
+
+function summarise(event: RecoveryEvent, casualties: readonly Casualty[], noiseMs: number): EventRow {
   const uplink = casualties.map((call) => ({ ...call.uplink, awayMs: call.awayMs }));
   const downlink = casualties.map((call) => ({ ...call.downlink, awayMs: call.awayMs }));
   return {
@@ -117,11 +123,11 @@ function summarise(event: RecoveryEvent, casualties: readonly Casualty[]): Event
     calls: casualties.length,
     away_ms: rounded(Math.max(...casualties.map(({ awayMs }) => awayMs))),
     ...describe("uplink", uplink),
-    uplink_bar: tell(event.uplink),
-    uplink_ok: event.uplink && isMet(event.uplink, uplink),
+    uplink_bar: tell(event.uplink, noiseMs),
+    uplink_ok: event.uplink && isMet(event.uplink, uplink, noiseMs),
     ...describe("downlink", downlink),
-    downlink_bar: tell(event.downlink),
-    downlink_ok: event.downlink && isMet(event.downlink, downlink),
+    downlink_bar: tell(event.downlink, noiseMs),
+    downlink_ok: event.downlink && isMet(event.downlink, downlink, noiseMs),
     concealed_ms_p50: rounded(
       quantile(
         casualties.map(({ concealedMs }) => concealedMs),
@@ -147,14 +153,15 @@ function describe(direction: string, losses: readonly Suffered[]): Record<string
   };
 }
 
-function tell(bar: Bar | undefined): string {
+function tell(bar: Bar | undefined, noiseMs: number): string {
   if (!bar) return "";
-  if ("lost" in bar) return bar.lost === 0 ? `no packet lost, gap <= ${NOISE_MS} ms` : `<= ${bar.lost} packets lost`;
+  if ("lost" in bar)
+    return bar.lost === 0 ? `no packet lost, gap <= ${rounded(noiseMs)} ms` : `<= ${bar.lost} packets lost`;
   return `<= ${bar.restart ? "restart + " : ""}${bar.gapMs} ms${bar.quantile === 1 ? "" : " p95"}`;
 }
 
-function isMet(bar: Bar, losses: readonly Suffered[]): boolean {
-  if ("lost" in bar) return losses.every(({ lost, gapMs }) => lost <= bar.lost && (bar.lost > 0 || gapMs <= NOISE_MS));
+function isMet(bar: Bar, losses: readonly Suffered[], noiseMs: number): boolean {
+  if ("lost" in bar) return losses.every(({ lost, gapMs }) => lost <= bar.lost && (bar.lost > 0 || gapMs <= noiseMs));
   const over = losses.map(({ gapMs, awayMs }) => gapMs - (bar.restart ? awayMs : 0));
   return quantile(over, bar.quantile) <= bar.gapMs;
 }

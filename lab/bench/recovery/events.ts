@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatKeys } from "@sluice/routing";
 import { createClient } from "redis";
-import { HOST, type RelayProcess, type Restartable, startRelay } from "../../fleet.ts";
+import { HOST, poisonRedis, type RelayProcess, type Restartable, startRelay } from "../../fleet.ts";
 import type { NetemProxy } from "../../netem-proxy/proxy.ts";
 import type { Plan } from "./calls.ts";
 import type { RelayReport, RelaySetup } from "./messages.ts";
@@ -50,6 +50,9 @@ export interface Fleet {
 const WATCH_MS = 6000;
 const NO_LOSS: Bar = { lost: 0 };
 
+/** Nothing happens: what is measured then is the machine's own. */
+export const CONTROL = "nothing (control)";
+
 /** All events, each of them over calls of its own. */
 export function recoveryEvents(pauseMs: number): readonly RecoveryEvent[] {
   const withRedis = { redis: true, watchMs: WATCH_MS, start: oneRelay } as const;
@@ -57,7 +60,14 @@ export function recoveryEvents(pauseMs: number): readonly RecoveryEvent[] {
   const within = (gapMs: number, quantile: 0.95 | 1 = 1): Bar => ({ gapMs, quantile, restart: false });
   const restart = (gapMs: number): Bar => ({ gapMs, quantile: 1, restart: true });
   return [
-    { ...without, name: "nothing (control)", uplink: undefined, downlink: undefined, strike: async () => 0 },
+    {
+      ...without,
+      name: CONTROL,
+      uplink: undefined,
+      downlink: undefined,
+      watchMs: 15_000,
+      strike: async () => 0,
+    },
     { ...without, name: "NAT rebinding", uplink: { lost: 2 }, downlink: within(250), strike: rebind },
     {
       ...withRedis,
@@ -111,7 +121,7 @@ export function recoveryEvents(pauseMs: number): readonly RecoveryEvent[] {
       uplink: NO_LOSS,
       downlink: NO_LOSS,
       watchMs: 15_000,
-      strike: poisonRedis,
+      strike: poison,
     },
   ];
 }
@@ -191,15 +201,7 @@ async function flushRedis({ redis }: Fleet): Promise<number> {
   return 0;
 }
 
-/** Every key that relays and transceivers use holds what they cannot use. */
-async function poisonRedis({ redis }: Fleet): Promise<number> {
-  const client = createClient({ url: redis!.url });
-  await client.connect();
-  for (const key of await client.keys("sluice:*")) {
-    await client.del(key);
-    if (key.startsWith("sluice:flow:")) await client.rPush(key, "wrong type");
-    else await client.set(key, "wrong type");
-  }
-  client.destroy();
+async function poison({ redis }: Fleet): Promise<number> {
+  await poisonRedis(redis!.url);
   return 0;
 }

@@ -6,7 +6,7 @@
  *     sluice:transceivers:<cluster>           hash of server id -> registration signed by the transceiver
  */
 import { formatServerId, type KeyRing, parseRegistration, parseServerId, type ServerId } from "@sluice/routing";
-import { createClient } from "redis";
+import { createClient, ErrorReply } from "redis";
 import type { Transceiver } from "../directory.ts";
 
 /** Settings of a {@link Cache}. */
@@ -120,9 +120,11 @@ export class Cache {
       const value = await Promise.race([running, timeout]);
       this.#failures = 0;
       return value;
-    } catch {
+    } catch (error) {
       this.counters.failures += 1;
-      if (++this.#failures >= BREAKER_FAILURES) {
+      // An error that Redis itself answers, as for a value of the wrong type, says that it is well.
+      if (error instanceof ErrorReply) this.#failures = 0;
+      else if (++this.#failures >= BREAKER_FAILURES) {
         this.#failures = 0;
         this.#pausedUntil = performance.now() + BREAKER_PAUSE_MS;
       }

@@ -1,6 +1,6 @@
 /** Makes a transceiver known to the relays of its cluster by signed entries in Redis. Nothing waits for it. */
 import { clusterOf, formatRegistration, formatServerId, type KeyRing, type ServerId } from "@sluice/routing";
-import { createClient } from "redis";
+import { createClient, ErrorReply } from "redis";
 
 /** Settings of a {@link Registrar}. */
 export interface RegistrarOptions {
@@ -18,6 +18,8 @@ export interface RegistrarOptions {
 }
 
 const EVERY_MS = 2000;
+/** Commands that a Redis which hangs may owe us. */
+const MAX_QUEUED = 64;
 /** Relays forget us this long after our last word. */
 const LIVES_SECONDS = 10;
 /** Entries of transceivers that ended without a word are removed with the whole hash, once nobody renews it. */
@@ -36,6 +38,7 @@ export class Registrar {
     this.#client = createClient({
       url: options.url,
       disableOfflineQueue: true,
+      commandsQueueMaxLength: MAX_QUEUED,
       socket: {
         connectTimeout: 1000,
         reconnectStrategy: (tries) => Math.min(2000, 50 * 2 ** tries) + 50 * Math.random(),
@@ -73,9 +76,15 @@ export class Registrar {
     const { keyRing, serverId, address, port, load } = this.#options;
     const expiresAt = Math.floor(Date.now() / 1000) + LIVES_SECONDS;
     const entry = { serverId, address, port, load: load(), draining: this.#draining, expiresAt };
+    const write = () => this.#client.hSet(this.#hash, formatServerId(serverId), formatRegistration(keyRing, entry));
     await this.#try(async () => {
-      await this.#client.hSet(this.#hash, formatServerId(serverId), formatRegistration(keyRing, entry));
+      await write().catch(async (error: unknown) => {
+        if (!(error instanceof ErrorReply) || !error.message.startsWith("WRONGTYPE")) throw error;
+        await this.#client.del(this.#hash); // what else is there serves nobody
+        await write();
+      });
       await this.#client.expire(this.#hash, HASH_LIVES_SECONDS);
+      this.#note(true, "");
     });
   }
 
