@@ -55,29 +55,35 @@ interface Event {
   readonly response?: { readonly status: string };
 }
 
+/** Asks by voice over a WebSocket, and collects what comes until the answer is complete. */
+async function ask(server: string) {
+  const socket = new WebSocket(`${server.replace("http", "ws")}/v1/realtime`);
+  const events: Event[] = [];
+  const seen = (type: string) => events.find((event) => event.type === type);
+  socket.onmessage = ({ data }) => events.push(JSON.parse(String(data)));
+  await new Promise((resolve) => socket.addEventListener("open", resolve, { once: true }));
+  const session = { type: "realtime", audio: { input: { transcription: { model: "any" } } } };
+  socket.send(JSON.stringify({ type: "session.update", session }));
+  for (const pcm of [await speak("What is the capital of France?"), silence(1000)]) {
+    for (let at = 0; at < pcm.length; at += 480) {
+      const part = pcm.subarray(at, at + 480);
+      const audio = Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString("base64");
+      socket.send(JSON.stringify({ type: "input_audio_buffer.append", audio }));
+      await sleep(20);
+    }
+  }
+  for (let waited = 0; waited < 10_000 && !seen("response.done"); waited += 50) await sleep(50);
+  socket.close();
+  return { seen };
+}
+
 test("a question is recognised, answered by the model, and spoken by the voice that were named", async () => {
   const server = await startSluice({
     args: ["--llm", url, "--stt", url, "--tts", url, "--llm-model", "llama"],
     env: { SLUICE_LLM_KEY: "llm-secret", OPENAI_API_KEY: "openai-secret" },
   });
   try {
-    const socket = new WebSocket(`${server.url.replace("http", "ws")}/v1/realtime`);
-    const events: Event[] = [];
-    const seen = (type: string) => events.find((event) => event.type === type);
-    socket.onmessage = ({ data }) => events.push(JSON.parse(String(data)));
-    await new Promise((resolve) => socket.addEventListener("open", resolve, { once: true }));
-    const session = { type: "realtime", audio: { input: { transcription: { model: "any" } } } };
-    socket.send(JSON.stringify({ type: "session.update", session }));
-    for (const pcm of [await speak("What is the capital of France?"), silence(1000)]) {
-      for (let at = 0; at < pcm.length; at += 480) {
-        const part = pcm.subarray(at, at + 480);
-        const audio = Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString("base64");
-        socket.send(JSON.stringify({ type: "input_audio_buffer.append", audio }));
-        await sleep(20);
-      }
-    }
-    for (let waited = 0; waited < 10_000 && !seen("response.done"); waited += 50) await sleep(50);
-    socket.close();
+    const { seen } = await ask(server.url);
     assert.equal(seen("response.done")?.response?.status, "completed");
     const words = seen("conversation.item.input_audio_transcription.completed")?.transcript;
     assert.equal(words, "What is the capital of France?");
@@ -91,5 +97,19 @@ test("a question is recognised, answered by the model, and spoken by the voice t
     assert(!server.output().includes("secret"));
   } finally {
     await server.stop();
+  }
+});
+
+test("another Realtime server answers where one is named: here, another Sluice", async () => {
+  const upstream = await startSluice();
+  const server = await startSluice({ args: ["--realtime", `${upstream.url.replace("http", "ws")}/v1/realtime`] });
+  try {
+    const { seen } = await ask(server.url);
+    assert.equal(seen("response.done")?.response?.status, "completed", server.output());
+    assert.match(seen("response.output_audio_transcript.done")?.transcript ?? "", /I heard you for/);
+    assert(seen("response.output_audio.delta"), "it was spoken");
+  } finally {
+    await server.stop();
+    await upstream.stop();
   }
 });

@@ -39,6 +39,13 @@ export function sessionUpdate(
   };
 }
 
+/** What must hold before the first audio: our turns, not the server's. */
+export function firstUpdate({ dialect }: RealtimeOptions): Readonly<Record<string, unknown>> {
+  if (dialect === "beta") return { input_audio_format: "pcm16", turn_detection: null };
+  const format = { type: "audio/pcm", rate: 24_000 };
+  return { type: "realtime", audio: { input: { format, turn_detection: null } } };
+}
+
 /** What an answer is to be like, as a session and a response say it. */
 export function askedOf({ instructions, tools = [], toolChoice = "auto" }: SpeechRequest) {
   return { instructions, tools: tools.map(toTool), tool_choice: toToolChoice(toolChoice) };

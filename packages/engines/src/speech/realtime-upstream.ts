@@ -9,7 +9,7 @@ import { encodePcm16 } from "../stt/wav.ts";
 import type { RealtimeOptions } from "./realtime.ts";
 import { UpstreamAnswer } from "./realtime-answer.ts";
 import { SHORTEST_MS, UpstreamMemory } from "./realtime-memory.ts";
-import { askedOf, sessionUpdate } from "./realtime-session.ts";
+import { askedOf, firstUpdate, sessionUpdate } from "./realtime-session.ts";
 
 /** An event to send. */
 export type OutgoingEvent = { readonly type: string } & Readonly<Record<string, unknown>>;
@@ -66,6 +66,7 @@ export class Upstream {
       socket.close();
       throw error;
     }
+    upstream.#send({ type: "session.update", session: firstUpdate(options) }, "session");
     socket.keepAlive(false);
     return upstream;
   }

@@ -217,7 +217,12 @@ test("realtime: functions are offered, called, and answered", async () => {
     { kind: "toolCall", index: 0, callId: "call_1", name: "f", delta: '{"a":' },
     { kind: "toolCall", index: 0, callId: "call_1", name: "f", delta: "1}" },
   ]);
-  const { tools, tool_choice } = seen[0]!.session as { tools: unknown; tool_choice: unknown };
+  const [first, second] = seen;
+  assert.deepEqual(first?.session, {
+    type: "realtime",
+    audio: { input: { format: { type: "audio/pcm", rate: 24_000 }, turn_detection: null } },
+  });
+  const { tools, tool_choice } = second!.session as { tools: unknown; tool_choice: unknown };
   assert.deepEqual(tools, [{ type: "function", name: "f", parameters: { type: "object", properties: {} } }]);
   assert.deepEqual(tool_choice, { type: "function", name: "f" });
   const before = seen.length;
