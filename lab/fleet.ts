@@ -70,6 +70,15 @@ export interface TransceiverProcess extends Restartable {
   readonly udpPort: number;
 }
 
+/** A running Redis. */
+export interface RedisProcess extends Restartable {
+  readonly url: string;
+  /** Forgets everything; only before it was stopped. */
+  flush(): Promise<void>;
+  /** Puts what nobody expects under every key that relays and transceivers use; only before it was stopped. */
+  poison(): Promise<void>;
+}
+
 /** A new key ring of `count` keys, the one that mints first. */
 export function newKeys(count = 1): KeyConfig[] {
   return Array.from({ length: count }, (_, rotation) => generateKey(randomBytes, rotation));
@@ -101,23 +110,27 @@ export async function startTransceiver(options: TransceiverProcessOptions): Prom
 }
 
 /** Starts a Redis that keeps nothing on disk. */
-export async function startRedis(): Promise<Restartable & { readonly url: string }> {
+export async function startRedis(): Promise<RedisProcess> {
   const port = await freeTcpPort();
+  const url = `redis://${HOST}:${port}`;
   const flags = ["--port", `${port}`, "--bind", HOST, "--save", "", "--appendonly", "no"];
   const program = await run("redis-server", flags, {}, /Ready to accept connections/);
-  return Object.assign(program, { url: `redis://${HOST}:${port}` });
-}
-
-/** Puts what nobody expects under every key that relays and transceivers use. */
-export async function poisonRedis(url: string): Promise<void> {
-  const client = createClient({ url });
+  const client = createClient({ url, socket: { reconnectStrategy: false } });
+  client.on("error", () => {}); // it is there to be killed
   await client.connect();
-  for (const key of await client.keys("sluice:*")) {
-    await client.del(key);
-    if (key.startsWith("sluice:flow:")) await client.rPush(key, "wrong type");
-    else await client.set(key, "wrong type");
-  }
-  client.destroy();
+  return Object.assign(program, {
+    url,
+    async flush() {
+      await client.flushAll();
+    },
+    async poison() {
+      for (const key of await client.keys("sluice:*")) {
+        await client.del(key);
+        if (key.startsWith("sluice:flow:")) await client.rPush(key, "wrong type");
+        else await client.set(key, "wrong type");
+      }
+    },
+  });
 }
 
 /** A UDP port that nobody has now. */

@@ -9,7 +9,6 @@ import {
   freeUdpPort,
   HOST,
   newKeys,
-  poisonRedis,
   type RelayProcess,
   startRedis,
   startRelay,
@@ -121,7 +120,7 @@ test("transceivers register in Redis, and relays find them and their calls there
   await first.stop("SIGKILL");
   await first.start();
   await talks(caller);
-  await poisonRedis(redis.url);
+  await redis.poison();
   await other.stop("SIGKILL");
   await other.start();
   nat.retarget({ address: HOST, port: other.port });

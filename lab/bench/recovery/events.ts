@@ -4,8 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatKeys } from "@sluice/routing";
-import { createClient } from "redis";
-import { HOST, poisonRedis, type RelayProcess, type Restartable, startRelay } from "../../fleet.ts";
+import { HOST, type RedisProcess, type RelayProcess, startRelay } from "../../fleet.ts";
 import type { NetemProxy } from "../../netem-proxy/proxy.ts";
 import type { Plan } from "./calls.ts";
 import type { RelayReport, RelaySetup } from "./messages.ts";
@@ -42,7 +41,7 @@ export interface Relays {
 export interface Fleet {
   readonly relays: Relays;
   readonly proxy: NetemProxy;
-  readonly redis: (Restartable & { readonly url: string }) | undefined;
+  readonly redis: RedisProcess | undefined;
   /** How long Redis is paused. */
   readonly pauseMs: number;
 }
@@ -121,7 +120,7 @@ export function recoveryEvents(pauseMs: number): readonly RecoveryEvent[] {
       uplink: NO_LOSS,
       downlink: NO_LOSS,
       watchMs: 15_000,
-      strike: poison,
+      strike: poisonRedis,
     },
   ];
 }
@@ -194,14 +193,11 @@ async function pauseRedis({ redis, pauseMs }: Fleet): Promise<number> {
 }
 
 async function flushRedis({ redis }: Fleet): Promise<number> {
-  const client = createClient({ url: redis!.url });
-  await client.connect();
-  await client.flushAll();
-  client.destroy();
+  await redis!.flush();
   return 0;
 }
 
-async function poison({ redis }: Fleet): Promise<number> {
-  await poisonRedis(redis!.url);
+async function poisonRedis({ redis }: Fleet): Promise<number> {
+  await redis!.poison();
   return 0;
 }
