@@ -64,6 +64,35 @@ test("one of two workers is killed and no call is lost, nor when another takes i
   assert.equal((await relay.reports()).length, 3, "two that run and the one that ended");
 });
 
+test("a relay that starts again is heard by transceivers where it was, and so learns its calls without hearing them", async (context) => {
+  const probe = await bind(context);
+  const upstreamPort = probe.address().port;
+  await new Promise<void>((closed) => probe.close(closed));
+  const { relay, transceiver, client } = await start(context, { upstreamPort });
+  const { port } = relay;
+  await client.knock(port);
+  await relay.close();
+  const directory = { cluster: 1, transceivers: [{ serverId, address: HOST, port: transceiver.port }] };
+  const again = await serveRelay({ keys: [key], host: HOST, port, upstreamPort, directory });
+  context.after(() => again.close());
+  transceiver.answer(rtp(1));
+  await client.received(rtp(1));
+  client.send(rtp(2), port);
+  await transceiver.received(rtp(2));
+  assert.equal((await again.reports())[0]!.stats.recovered.transceiver, 1);
+});
+
+test("a port towards transceivers that another program has is left to it", async (context) => {
+  const stranger = await bind(context);
+  const lines: string[] = [];
+  const upstreamPort = stranger.address().port;
+  const { relay, transceiver, client } = await start(context, { upstreamPort, log: (line) => lines.push(line) });
+  await client.knock(relay.port);
+  transceiver.answer(rtp(1));
+  await client.received(rtp(1));
+  assert.match(lines.join(), new RegExp(`udp port ${upstreamPort} is in use`));
+});
+
 test("a relay with Redis finds registered transceivers, and after a restart its clients, whatever happens to Redis", async (context) => {
   const redis = await startRedis(context);
   const redisClient = createClient({ url: redis.url });
@@ -249,7 +278,11 @@ class Inbox {
 
 async function bind(context: TestContext): Promise<Socket> {
   const socket = createSocket("udp4");
-  context.after(() => socket.close());
+  let closed = false;
+  socket.once("close", () => {
+    closed = true;
+  });
+  context.after(() => !closed && socket.close());
   socket.bind(0, HOST);
   await once(socket, "listening");
   return socket;
