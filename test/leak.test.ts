@@ -7,7 +7,7 @@ test("500 connect and disconnect cycles, some given up half-way, grow the heap b
   const program = new URL("webrtc/churn.ts", import.meta.url).pathname;
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    ["--expose-gc", "--conditions=source", program, "500"],
+    ["--expose-gc", "--conditions=sluice-source", program, "500"],
     { timeout: 120_000 },
   );
   const { sessions, grewBytes } = JSON.parse(stdout) as { sessions: number; grewBytes: number };

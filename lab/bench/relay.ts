@@ -177,7 +177,7 @@ async function startDgram(port: number): Promise<Subject> {
 
 async function startNode(name: "relay" | "dgram", port: number, options: string): Promise<Subject> {
   const child = fork(join(import.meta.dirname, "relay/subject.ts"), [name, `${port}`, `${SINK_PORT}`, options], {
-    execArgv: ["--conditions=source"],
+    execArgv: ["--conditions=sluice-source"],
     stdio: ["ignore", 2, 2, "ipc"],
   });
   await once(child, "message");

@@ -1,7 +1,7 @@
 /**
  * The proxy as a process, by hand or by a bench:
  *
- *     node --conditions=source lab/netem-proxy/main.ts --listen 127.0.0.1:4000 --target 127.0.0.1:3478 --seed 7 --loss 0.05
+ *     node --conditions=sluice-source lab/netem-proxy/main.ts --listen 127.0.0.1:4000 --target 127.0.0.1:3478 --seed 7 --loss 0.05
  *
  * Then one JSON object a line on standard input: {"up":{...},"down":{...}}, {"rebind":true}, {"changePath":"127.0.0.2"},
  * {"retarget":"127.0.0.1:3479"}, {"stats":true}. Answers with one JSON object a line.
