@@ -72,6 +72,12 @@ export class Pacer {
     this.#entries.delete(paced);
   }
 
+  /** Serves what is due by now without waiting for the timer; for the shell to call between packets of a burst. */
+  serveDue(): void {
+    const first = this.#heap[0];
+    if (first && !this.#waking && first.due <= this.#now()) this.#serve(first.due);
+  }
+
   /** How late the wakes of late were, in milliseconds: the `quantile` (0 to 1) of the last 8,192. */
   errorQuantile(quantile: number): Milli {
     const known = this.#errors.slice(0, Math.min(this.#errorCount, ERROR_SAMPLES)).sort();
@@ -103,8 +109,11 @@ export class Pacer {
 
   readonly #onTimer = (): void => {
     this.#wakeAt = Infinity;
+    this.#serve(this.#now() + BUCKET_MS);
+  };
+
+  #serve(until: Milli): void {
     this.#waking = true;
-    const until = this.#now() + BUCKET_MS;
     // Bounded: each entry is served once a wake, as its next deadline may be due as well.
     for (let served = 0, most = this.#heap.length; served < most; served++) {
       const entry = this.#heap[0];
@@ -121,7 +130,7 @@ export class Pacer {
     }
     this.#waking = false;
     this.#arm();
-  };
+  }
 
   #take(entry: Entry): void {
     const { index } = entry;

@@ -107,7 +107,10 @@ export async function serveWebRtc(options: WebRtcServerOptions): Promise<WebRtcS
   server.udp = await UdpPort.open({
     port: options.udpPort,
     hosts,
-    onPacket: (datagram, from) => server.handleDatagram(datagram, from),
+    onPacket: (datagram, from) => {
+      server.handleDatagram(datagram, from);
+      server.serveDue();
+    },
   });
   return server;
 }
@@ -199,6 +202,11 @@ class Server implements WebRtcServer {
     for (const { session } of [...this.#calls.values()]) session.close("the server is shutting down");
     this.#pacer.close();
     await this.udp.close();
+  }
+
+  /** Lets no burst of datagrams hold up the frames that are due. */
+  serveDue(): void {
+    this.#pacer.serveDue();
   }
 
   /** Takes a datagram off the wire: a client's own, or one that a relay brings. */
