@@ -35,12 +35,10 @@ async function visit(parts: readonly Int16Array[], url = server.url): Promise<Vi
 async function picture(page: Page): Promise<void> {
   const folder = process.env.SLUICE_SCREENSHOTS;
   if (!folder) return;
-  for (const [name, width, height, colorScheme] of [
-    ["console", 1280, 1040, "light"],
-    ["console-dark", 1280, 1040, "dark"],
-    ["console-phone", 360, 1400, "light"],
+  for (const [name, width, height] of [
+    ["console", 1280, 1040],
+    ["console-phone", 360, 1400],
   ] as const) {
-    await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height });
     await page.waitForTimeout(300);
     await page.screenshot({ path: `${folder}/${name}.png` });
