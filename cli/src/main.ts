@@ -43,7 +43,7 @@ async function run(command: Command): Promise<void> {
   }
 }
 
-/** The new key is not the first to mint until every server can read it: so it is said, and left to the operator. */
+/** In front, where it mints: relays must be given the list before transceivers are. */
 function addKey(keys: readonly KeyConfig[]): KeyConfig[] {
   const rotation = keys.length === 0 ? 0 : nextRotation(keys);
   if (rotation === undefined) throw new UsageError("seven keys are the most there can be: retire one first");

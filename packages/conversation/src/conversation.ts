@@ -106,7 +106,7 @@ export class Conversation {
     this.#session = options.session;
     this.#conversationId = options.createId("conv");
     this.#memory = new Memory({ maxItems: options.maxItems ?? 4096, maxAudioMs: options.maxAudioMs ?? 120_000 });
-    this.#listener = new Listener(listenerOptions(options.session), () => options.createId("item"));
+    this.#listener = new Listener(listenerOptions(options.session), () => options.createId("item"), options.listens);
     this.#playout.clientReports = options.session.sluice?.timeline === true;
   }
 
@@ -428,7 +428,7 @@ export class Conversation {
           this.#handleSpeechStarted(now, event.itemId, event.audioStartMs);
           break;
         case "speech":
-          if (this.#options.listens) this.#commands.push({ kind: "hear", itemId: event.itemId, pcm: event.pcm });
+          this.#commands.push({ kind: "hear", itemId: event.itemId, pcm: event.pcm });
           break;
         case "stopped": {
           const audio_end_ms = Math.round(event.audioEndMs);

@@ -12,4 +12,4 @@ export * from "./engines.ts";
 export type { LedgerEntry, PlayoutReport } from "./ledger.ts";
 export * from "./link.ts";
 export type { TurnReport } from "./playout.ts";
-export { STAGES, type Stage, type StageName, type TurnTimeline } from "./timeline.ts";
+export type { Stage, TurnTimeline } from "./timeline.ts";

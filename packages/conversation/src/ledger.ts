@@ -2,10 +2,8 @@
  * The playout ledger: per utterance, what was generated, sent, is buffered and was heard. Interruptions cut the agent's
  * memory by it, the timeline takes "first heard sample" from it. Never reads a clock.
  */
+import type { PlayoutClock } from "@sluice/realtime";
 import type { Milli } from "./audio.ts";
-
-/** Where a ledger's idea of the ear comes from: the client's own reports, or the pipe's clock standing in. */
-export type EarClock = "client" | "egress";
 
 /** One utterance's account, in milliseconds of its own audio. */
 export interface LedgerEntry {
@@ -14,7 +12,8 @@ export interface LedgerEntry {
   /** Sent and not yet heard. */
   readonly bufferedMs: Milli;
   readonly heardMs: Milli;
-  readonly clock: EarClock;
+  /** The client's own reports, or the pipe's clock standing in. */
+  readonly clock: PlayoutClock;
 }
 
 /** A client's word on its own playout, in the server's clock. */
@@ -66,7 +65,7 @@ export class PlayoutLedger {
   }
 
   /** When the first sample was heard, and by which clock. */
-  began(): { at: Milli; clock: EarClock } | undefined {
+  began(): { at: Milli; clock: PlayoutClock } | undefined {
     if (this.#report) return { at: this.#report.startedAt, clock: "client" };
     return this.#firstSentAt === undefined ? undefined : { at: this.#firstSentAt, clock: "egress" };
   }
@@ -82,7 +81,7 @@ export class PlayoutLedger {
   entry(now: Milli): LedgerEntry {
     const heardMs = this.heardMs(now);
     const bufferedMs = this.#stopped === undefined ? this.#sentMs - heardMs : 0;
-    const clock: EarClock = this.#report ? "client" : "egress";
+    const clock: PlayoutClock = this.#report ? "client" : "egress";
     return { generatedMs: this.#generatedMs, sentMs: this.#sentMs, bufferedMs, heardMs, clock };
   }
 }

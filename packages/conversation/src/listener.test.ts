@@ -6,13 +6,6 @@ import { tone } from "./testing.ts";
 
 const options = { threshold: 0.5, prefixMs: 300, silenceMs: 500 };
 
-/** The next event but for the audio of an utterance under way. */
-function next(listener: Listener) {
-  let event = listener.nextEvent();
-  while (event?.kind === "speech") event = listener.nextEvent();
-  return event;
-}
-
 /** Voice for `ms`, told to the listener window by window; the audio itself is not. */
 function voice(listener: Listener, fromMs: number, ms: number, probability = 0.9) {
   const levels = Array(4).fill(probability > 0.5 ? -15 : -100);
@@ -25,12 +18,12 @@ test("a turn waits for the voice that is still being repaired, and is committed 
   const listener = new Listener(options, () => "item");
   voice(listener, 0, 640);
   voice(listener, 640, 640, 0.05);
-  const kinds = [next(listener)?.kind, next(listener)?.kind, next(listener)?.kind];
+  const kinds = [listener.nextEvent()?.kind, listener.nextEvent()?.kind, listener.nextEvent()?.kind];
   assert.deepEqual(kinds, ["started", "stopped", undefined]);
   for (let mediaMs = 0; mediaMs < 640; mediaMs += 20) {
     listener.handleAudio(2300, { pcm: tone(20), mediaMs, origin: mediaMs === 100 ? "repaired" : "received" });
   }
-  const committed = next(listener);
+  const committed = listener.nextEvent();
   assert(committed?.kind === "committed");
   assert.deepEqual(committed.utterance.frames, { received: 31, repaired: 1, fec: 0, concealed: 0 });
 });
@@ -43,7 +36,7 @@ test("a turn whose audio never comes is committed without it after a bounded wai
   const due = listener.pollTimeout();
   assert.ok(due !== undefined);
   listener.handleTimeout(due);
-  assert.equal(next(listener)?.kind, "committed");
+  assert.equal(listener.nextEvent()?.kind, "committed");
 });
 
 test("one utterance never holds audio of the one before", () => {
@@ -92,7 +85,7 @@ test("the voice in a push-to-talk utterance is found by its level", () => {
 });
 
 test("an utterance under way is told piece by piece from its start, prefix included", () => {
-  const listener = new Listener(options, () => "item");
+  const listener = new Listener(options, () => "item", true);
   for (let mediaMs = 0; mediaMs < 1000; mediaMs += 20)
     listener.handleAudio(2000, { pcm: tone(20), mediaMs, origin: "received" });
   voice(listener, 640, 320);

@@ -54,6 +54,7 @@ interface PendingCommit {
 /** Listens to one caller. */
 export class Listener {
   readonly #createItemId: () => string;
+  readonly #tellsSpeech: boolean;
   readonly #endpointer: Endpointer;
   readonly #buffer = new InputBuffer(LONGEST_UTTERANCE_MS);
   readonly #events: ListenerEvent[] = [];
@@ -65,8 +66,10 @@ export class Listener {
   #pending: PendingCommit | undefined;
   #overflowMs: Milli = 0;
 
-  constructor(options: ListenerOptions | undefined, createItemId: () => string) {
+  /** `tellsSpeech`: somebody wants utterances piece by piece (`speech`). Default false. */
+  constructor(options: ListenerOptions | undefined, createItemId: () => string, tellsSpeech = false) {
     this.#options = options;
+    this.#tellsSpeech = tellsSpeech;
     this.#createItemId = createItemId;
     this.#endpointer = new Endpointer(options ?? { threshold: 0.5, silenceMs: 500 });
   }
@@ -102,7 +105,7 @@ export class Listener {
 
   handleAudio(now: Milli, { pcm, mediaMs, origin }: OrderedAudio): void {
     this.#buffer.append(pcm, mediaMs, origin);
-    const itemId = this.#itemId ?? this.#pending?.itemId;
+    const itemId = this.#tellsSpeech ? (this.#itemId ?? this.#pending?.itemId) : undefined;
     if (itemId !== undefined) this.#events.push({ kind: "speech", itemId, pcm });
     if (this.#options && !this.speaking && !this.#pending) {
       // Voice is noticed after it began: keep what the prefix may need, and the detector's own delay.
@@ -185,6 +188,7 @@ export class Listener {
     this.#startMs = Math.max(this.#committedMs, voicedStartMs - (this.#options?.prefixMs ?? 0), 0);
     this.#itemId = this.#createItemId();
     this.#events.push({ kind: "started", itemId: this.#itemId, audioStartMs: this.#startMs });
+    if (!this.#tellsSpeech) return;
     const { pcm } = this.#buffer.slice(this.#startMs, this.#buffer.endMs);
     this.#events.push({ kind: "speech", itemId: this.#itemId, pcm });
   }

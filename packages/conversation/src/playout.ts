@@ -65,7 +65,6 @@ interface Track {
   readonly ledger: PlayoutLedger;
   readonly turn: Turn | undefined;
   reportBy: Milli | undefined; // when the egress clock stands in; undefined: nothing sent yet, or settled
-  settled: boolean;
   out: boolean; // sent to its end, or cut
   ledgerAt: Milli;
 }
@@ -190,7 +189,7 @@ export class Playout {
     this.#turns.delete(utterance.responseId);
     if (turn) turn.instants.firstAudioAt = now;
     const ledger = new PlayoutLedger();
-    const track: Track = { utterance, ledger, turn, reportBy: undefined, settled: false, out: false, ledgerAt: now };
+    const track: Track = { utterance, ledger, turn, reportBy: undefined, out: false, ledgerAt: now };
     this.#tracks.push(track);
     while (this.#tracks.length > KEPT_UTTERANCES && this.#tracks[0]?.out) this.#tracks.shift();
     return track;
@@ -199,8 +198,6 @@ export class Playout {
   /** Fixes when the answer began, by the best clock there is, and accounts for the turn. */
   #settle(now: Milli, track: Track): void {
     track.reportBy = undefined;
-    if (track.settled) return;
-    track.settled = true;
     const began = track.ledger.began();
     if (!began) return;
     const report = track.turn && this.#measure(track.turn, track, began.clock === "client" ? began.at : undefined);

@@ -2,14 +2,8 @@
  * Where the milliseconds of a turn went: from the caller's last voiced sample to the first heard sample of the answer,
  * in stages that add up to the whole.
  */
+import type { PlayoutClock, StageName } from "@sluice/realtime";
 import type { Milli } from "./audio.ts";
-import type { EarClock } from "./ledger.ts";
-
-/** The stages, in the order they pass. */
-export const STAGES = ["capture", "silence", "endpointing", "engine", "egress", "playout"] as const;
-
-/** One stage of a turn. */
-export type StageName = (typeof STAGES)[number];
 
 /** A stage and how long it took. */
 export interface Stage {
@@ -37,7 +31,7 @@ export interface TurnInstants {
 
 /** A turn's account. With clock `egress` the stages before our door and after it are unknown and absent. */
 export interface TurnTimeline {
-  readonly clock: EarClock;
+  readonly clock: PlayoutClock;
   readonly totalMs: Milli;
   readonly stages: readonly Stage[];
 }

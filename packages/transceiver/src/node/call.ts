@@ -74,6 +74,17 @@ interface Running {
 /** Speech in one event: long enough to be cheap, short enough to be played at once. */
 const EVENT_AUDIO_MS = 200;
 
+/** Hears nothing: for connections that carry no media, or whose call is over. */
+export const ignoring: LinkListener = {
+  onOpen: () => {},
+  onMessage: () => {},
+  onEarlyAudio: () => {},
+  onOrderedAudio: () => {},
+  onSent: () => {},
+  onUtteranceEnded: () => {},
+  onClosed: () => {},
+};
+
 /** A call under way; it is its pipe's listener. */
 export class Call implements LinkListener {
   readonly #options: CallOptions;
@@ -154,12 +165,9 @@ export class Call implements LinkListener {
   observe(link: Link): LinkListener {
     this.#observers.add(link);
     return {
+      ...ignoring,
       onOpen: () => this.#as(link, () => this.#handle((now) => this.#conversation.handleOpen(now))),
       onMessage: (_now, text) => this.#receive(link, text),
-      onEarlyAudio: () => {},
-      onOrderedAudio: () => {},
-      onSent: () => {},
-      onUtteranceEnded: () => {},
       onClosed: () => {
         this.#observers.delete(link);
       },

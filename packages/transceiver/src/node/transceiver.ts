@@ -10,7 +10,7 @@ import { Auth } from "../signaling/auth.ts";
 import { AtCapacity, type CallDirectory } from "../signaling/calls.ts";
 import { ClientSecrets } from "../signaling/client-secret.ts";
 import { createSignaling } from "../signaling/signaling.ts";
-import type { CallEngines } from "./call.ts";
+import { type CallEngines, ignoring } from "./call.ts";
 import { Calls, createId } from "./calls.ts";
 import { type HttpServer, serveHttp } from "./http.ts";
 import { Metrics } from "./metrics.ts";
@@ -197,16 +197,7 @@ function hopsOf({ from, direct, tagged = false }: RelaysOptions, keyRing: KeyRin
 /** The call ended between its observer's handshake and now. */
 function endAtOnce(link: Link): LinkListener {
   queueMicrotask(() => link.close("the call has ended"));
-  const ignore = () => {};
-  return {
-    onOpen: ignore,
-    onMessage: ignore,
-    onEarlyAudio: ignore,
-    onOrderedAudio: ignore,
-    onSent: ignore,
-    onUtteranceEnded: ignore,
-    onClosed: ignore,
-  };
+  return ignoring;
 }
 
 function countSources(metrics: Metrics, webRtc: WebRtcServer, http: HttpServer): void {
