@@ -19,6 +19,8 @@ before(() => {
   for (const name of LIBRARIES) npm(root, "pack", "--workspace", `packages/${name}`, "--pack-destination", folder);
   npm(root, "pack", "--workspace", "cli", "--pack-destination", folder);
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "elsewhere", private: true, type: "module" }));
+  // As in our own .npmrc: its install script would fetch libraries for graphics cards.
+  writeFileSync(join(folder, ".npmrc"), "onnxruntime-node-install=skip\n");
   const archives = readdirSync(folder).filter((file) => file.endsWith(".tgz"));
   npm(folder, "install", "--prefer-offline", "--no-audit", "--no-fund", ...archives.map((file) => `./${file}`));
 });
