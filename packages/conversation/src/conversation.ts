@@ -73,6 +73,7 @@ export type ConversationCommand =
   | { readonly kind: "play"; readonly utterance: Utterance; readonly pcm: Pcm }
   | { readonly kind: "endUtterance"; readonly utterance: Utterance }
   | { readonly kind: "flush" }
+  | { readonly kind: "duck"; readonly gain: number; readonly rampMs: Milli }
   | { readonly kind: "measured"; readonly report: TurnReport }
   | { readonly kind: "close"; readonly reason: string };
 

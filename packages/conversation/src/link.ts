@@ -12,6 +12,10 @@ export interface LinkCapabilities {
   readonly leadMs: Milli;
   /** Whether binary audio may ride in events (`response.output_audio.delta`). */
   readonly audioInEvents: boolean;
+  /** Whether {@link Link.flush} also empties what the client holds. */
+  readonly reset: boolean;
+  /** Whether clients of this pipe always say what was heard (`sluice.playout.report`). */
+  readonly playoutReports: boolean;
 }
 
 /** Audio of the caller as it came off the wire, out of order, at once: for voice activity. */
@@ -50,6 +54,11 @@ export interface Link {
   endUtterance(utterance: Utterance): void;
   /** Drops what was not sent, at once. */
   flush(): void;
+  /**
+   * Brings the agent's loudness to `gain` (1: as spoken) over `rampMs`, as near to the ear as the pipe can: in its own
+   * encoder where it paces the speech, by `sluice.duck` at the client that holds it. What is flushed keeps its gain.
+   */
+  duck(gain: number, rampMs: Milli): void;
   /** Ends the pipe. */
   close(reason: string): void;
 }

@@ -11,9 +11,21 @@ import { Conversation, type ConversationCommand } from "./conversation.ts";
 import type { LinkCapabilities, Utterance } from "./link.ts";
 
 /** What a WebRTC pipe can do. */
-export const serverPlayout: LinkCapabilities = { playout: "server", leadMs: 0, audioInEvents: false };
+export const serverPlayout: LinkCapabilities = {
+  playout: "server",
+  leadMs: 0,
+  audioInEvents: false,
+  reset: false,
+  playoutReports: false,
+};
 /** What a WebSocket can do. */
-export const clientPlayout: LinkCapabilities = { playout: "client", leadMs: Infinity, audioInEvents: true };
+export const clientPlayout: LinkCapabilities = {
+  playout: "client",
+  leadMs: Infinity,
+  audioInEvents: true,
+  reset: false,
+  playoutReports: false,
+};
 
 /** Samples of a steady tone: `ms` of it. */
 export function tone(ms: Milli, amplitude = 8000): Pcm {

@@ -316,6 +316,12 @@ export interface SluiceTurnEvent extends ServerEventOf<"sluice.turn"> {
   };
 }
 
+/** Asks a client that holds the agent's audio to bring its loudness to `gain` (1: as spoken) over `ramp_ms`. */
+export interface SluiceDuckEvent extends ServerEventOf<"sluice.duck"> {
+  readonly gain: number;
+  readonly ramp_ms: number;
+}
+
 /** Any server event; narrow it by `type`. */
 export type ServerEvent =
   | ErrorEvent
@@ -353,7 +359,8 @@ export type ServerEvent =
   | SluiceClockEvent
   | SluiceUtteranceStartedEvent
   | SluiceLedgerEvent
-  | SluiceTurnEvent;
+  | SluiceTurnEvent
+  | SluiceDuckEvent;
 
 type WithoutId<T> = T extends ServerEvent ? Omit<T, "event_id"> : never;
 

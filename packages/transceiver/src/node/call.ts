@@ -34,6 +34,7 @@ import {
   type Session,
 } from "@sluice/realtime";
 import type { Logger } from "pino";
+import { Gain } from "../media/gain.ts";
 import { PcmStream } from "./pcm-stream.ts";
 import { VoiceActivity } from "./voice-activity.ts";
 
@@ -74,6 +75,9 @@ interface Running {
 /** Speech in one event: long enough to be cheap, short enough to be played at once. */
 const EVENT_AUDIO_MS = 200;
 
+/** Of audio in events, what is this near to the ear is still made softer by us. */
+const DUCKED_LEAD_MS = 300;
+
 /** Hears nothing: for connections that carry no media, or whose call is over. */
 export const ignoring: LinkListener = {
   onOpen: () => {},
@@ -98,7 +102,10 @@ export class Call implements LinkListener {
   readonly #observers = new Set<Link>();
   #origin: Link; // whose input is being handled
   #decoder: { readonly format: string; readonly decoder: AudioDecoder } | undefined;
-  #encoder: { readonly itemId: string; readonly encoder: AudioEncoder; sentMs: Milli } | undefined;
+  #encoder:
+    | { readonly itemId: string; readonly encoder: AudioEncoder; readonly since: Milli; sentMs: Milli }
+    | undefined;
+  readonly #gain = new Gain(); // of audio in events, for clients that cannot be asked
   #appendedMs: Milli = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerAt: Milli = Infinity;
@@ -279,6 +286,9 @@ export class Call implements LinkListener {
       case "flush":
         this.#link.flush();
         return;
+      case "duck":
+        this.#duck(command.gain, command.rampMs);
+        return;
       case "measured":
         this.#options.onTurn(command.report);
         return;
@@ -295,12 +305,12 @@ export class Call implements LinkListener {
   #sendAudio(utterance: Utterance, pcm: Pcm): void {
     if (this.#encoder?.itemId !== utterance.itemId) {
       const encoder = createAudioEncoder(this.#conversation.session.audio.output.format);
-      this.#encoder = { itemId: utterance.itemId, encoder, sentMs: 0 };
+      this.#encoder = { itemId: utterance.itemId, encoder, since: this.#options.now(), sentMs: 0 };
     }
     const piece = EVENT_AUDIO_MS * SAMPLES_PER_MS;
     for (let at = 0; at < pcm.length; at += piece) {
       const part = pcm.subarray(at, at + piece);
-      this.#sendAudioEvent(utterance, this.#encoder.encoder.encode(part));
+      this.#sendAudioEvent(utterance, this.#encoder.encoder.encode(this.#softened(part, this.#encoder)));
       this.#encoder.sentMs += part.length / SAMPLES_PER_MS;
     }
     this.#conversation.handleSent(this.#options.now(), utterance, this.#encoder.sentMs, undefined);
@@ -317,6 +327,21 @@ export class Call implements LinkListener {
       content_index: utterance.contentIndex,
       delta,
     });
+  }
+
+  /** The gain is for what is heard now: speech far ahead of the ear will sound when it is long over. */
+  #softened(pcm: Pcm, { since, sentMs }: { readonly since: Milli; readonly sentMs: Milli }): Pcm {
+    if (this.#gain.neutral || since + sentMs - this.#options.now() > DUCKED_LEAD_MS) return pcm;
+    const copy = pcm.slice();
+    this.#gain.apply(copy);
+    return copy;
+  }
+
+  #duck(gain: number, rampMs: Milli): void {
+    const { capabilities } = this.#link;
+    const asked = this.#conversation.session.sluice?.timeline === true;
+    if (!capabilities.audioInEvents || asked) this.#link.duck(gain, rampMs);
+    else this.#gain.ramp(gain, rampMs);
   }
 
   #endAudio(utterance: Utterance): void {

@@ -6,6 +6,7 @@
  * frame after a pause is due at once and sets the phase of all that follow it.
  */
 import { type Milli, type Pcm, SAMPLES_PER_MS, type Utterance } from "@sluice/conversation";
+import { Gain } from "../media/gain.ts";
 import { FRAME_MS, FRAME_SAMPLES, type OpusEncoder } from "../media/opus.ts";
 import { OPUS_TICKS_PER_MS } from "../media/opus-packet.ts";
 import { encodeRed, RED_MAX_BLOCK_SIZE, RED_MAX_TIMESTAMP_OFFSET, type RedBlock } from "./red.ts";
@@ -82,9 +83,7 @@ export class Downlink {
   #trailing = 0;
   #faded: Pcm | undefined; // what is left of flushed speech
   #previous: { readonly payload: Uint8Array; readonly timestamp: number } | undefined;
-  #gain = 1;
-  #gainTarget = 1;
-  #gainStep = 0;
+  readonly #gain = new Gain();
   #packetCount = 0;
   #octetCount = 0;
   #roundTripMs: Milli | undefined;
@@ -135,6 +134,7 @@ export class Downlink {
       const next = new Int16Array(FRAME_SAMPLES);
       if (this.#queue.take(next, this.#timestamp) !== undefined) {
         fadeOut(next, 0, FADE_SAMPLES);
+        this.#gain.apply(next); // now: a gain that is set for what follows is not for what ends here
         this.#faded = next;
       }
     }
@@ -142,10 +142,9 @@ export class Downlink {
     this.#trailing = Math.min(this.#trailing, TRAILING_FRAMES_AFTER_FLUSH);
   }
 
-  /** Moves the gain of speech to `target` (1: as it is) over `rampMs`. */
+  /** Moves the gain of speech to `target` (1: as it is) over `rampMs`, from the next frame that leaves on. */
   setGain(target: number, rampMs: Milli): void {
-    this.#gainTarget = target;
-    this.#gainStep = (target - this.#gain) / Math.max(1, rampMs * SAMPLES_PER_MS);
+    this.#gain.ramp(target, rampMs);
   }
 
   /** When the next frame is due; `undefined` while there is nothing to send. */
@@ -270,13 +269,12 @@ export class Downlink {
         const spoken = Math.max(0, speech.samples - STARVED_FADE_SAMPLES);
         fadeOut(this.#frame, spoken, speech.samples - spoken);
       }
-      this.#applyGain();
+      this.#gain.apply(this.#frame);
       this.#trailing = TRAILING_FRAMES;
       return speech;
     }
     if (source === "faded" && this.#faded !== undefined) {
       this.#frame.set(this.#faded);
-      this.#applyGain();
       this.#faded = undefined;
     } else {
       this.#frame.fill(0);
@@ -302,17 +300,6 @@ export class Downlink {
     }
     const red = encodeRed({ redundant, primary: { payloadType: payloadTypes.opus, payload } });
     return encodeRtp({ ...header, payloadType: payloadTypes.red, payload: red });
-  }
-
-  #applyGain(): void {
-    if (this.#gain === 1 && this.#gainTarget === 1) return;
-    for (let i = 0; i < this.#frame.length; i++) {
-      if (this.#gain !== this.#gainTarget) {
-        const next = this.#gain + this.#gainStep;
-        this.#gain = this.#gainStep > 0 === next < this.#gainTarget ? next : this.#gainTarget;
-      }
-      this.#frame[i] = Math.max(-32768, Math.min(32767, Math.round(this.#frame[i]! * this.#gain)));
-    }
   }
 }
 

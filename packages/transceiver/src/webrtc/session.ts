@@ -69,7 +69,13 @@ const REPORT_INTERVAL_MS = 1_000;
 
 /** A session under way. */
 export class WebRtcSession implements Link {
-  readonly capabilities: LinkCapabilities = { playout: "server", leadMs: 0, audioInEvents: false };
+  readonly capabilities: LinkCapabilities = {
+    playout: "server",
+    leadMs: 0,
+    audioInEvents: false,
+    reset: false, // the client's jitter buffer plays what it has
+    playoutReports: false,
+  };
   readonly callId: string;
   readonly #options: WebRtcSessionOptions;
   readonly #ice: IceLite;
@@ -209,6 +215,10 @@ export class WebRtcSession implements Link {
 
   flush(): void {
     if (!this.#ended) this.#options.downlink.flush();
+  }
+
+  duck(gain: number, rampMs: Milli): void {
+    this.#options.downlink.setGain(gain, rampMs);
   }
 
   close(reason: string): void {

@@ -55,11 +55,23 @@ test("carries events as text both ways, in order", () => {
 
 test("leaves the audio to events and to the client", () => {
   const { link, done } = connect();
-  assert.deepEqual(link.capabilities, { playout: "client", leadMs: Infinity, audioInEvents: true });
+  assert.deepEqual(link.capabilities, {
+    playout: "client",
+    leadMs: Infinity,
+    audioInEvents: true,
+    reset: false,
+    playoutReports: false,
+  });
   link.play();
   link.endUtterance();
   link.flush();
   assert.deepEqual(done, []);
+});
+
+test("asks the client, which holds the audio, to make it softer", () => {
+  const { link, done } = connect();
+  link.duck(0.25, 40);
+  assert.deepEqual(done, ['{"type":"sluice.duck","event_id":"event_1","gain":0.25,"ramp_ms":40}']);
 });
 
 test("answers a binary message with an error and goes on", () => {

@@ -76,7 +76,13 @@ const CLOSE_TRY_LATER = 1013;
 
 /** One client's WebSocket, as a conversation sees it. */
 export class WebSocketLink implements Link {
-  readonly capabilities: LinkCapabilities = { playout: "client", leadMs: Infinity, audioInEvents: true };
+  readonly capabilities: LinkCapabilities = {
+    playout: "client",
+    leadMs: Infinity,
+    audioInEvents: true,
+    reset: false,
+    playoutReports: false,
+  };
   readonly #socket: Socket;
   readonly #options: WebSocketLinkOptions;
   readonly #rate: RateLimit;
@@ -117,6 +123,13 @@ export class WebSocketLink implements Link {
 
   /** Nothing to do: what was sent is the client's, and it stops playing by itself. */
   flush(): void {}
+
+  /** Asks the client for it, which holds the audio; only for clients that know the event. */
+  duck(gain: number, rampMs: Milli): void {
+    const event_id = this.#options.createEventId();
+    const event: ServerEvent = { type: "sluice.duck", event_id, gain, ramp_ms: rampMs };
+    this.sendEvent(event);
+  }
 
   close(reason: string): void {
     this.#close(CLOSE_GOING_AWAY, reason);
