@@ -23,3 +23,4 @@ export type { PublicRelay } from "./relayed/steering.ts";
 export { AtCapacity } from "./signaling/calls.ts";
 export { SdpError } from "./webrtc/sdp.ts";
 export type { WebRtcSessionStats } from "./webrtc/session.ts";
+export { type QuicEndpoint, type QuicEngine, QuicEngineError, type QuicIdentity } from "./webtransport/quic-engine.ts";
