@@ -2,6 +2,7 @@
 import { mediaTargets } from "./media-targets.ts";
 import { routingTargets } from "./routing-targets.ts";
 import type { FuzzTarget } from "./target.ts";
+import { webTransportTargets } from "./webtransport-targets.ts";
 
 /** All parsers under fuzz. */
-export const fuzzTargets: readonly FuzzTarget[] = [...routingTargets, ...mediaTargets];
+export const fuzzTargets: readonly FuzzTarget[] = [...routingTargets, ...mediaTargets, ...webTransportTargets];

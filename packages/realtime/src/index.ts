@@ -82,3 +82,36 @@ export {
   updateSession,
 } from "./session.ts";
 export type { SessionPatch } from "./session-patch.ts";
+export {
+  type AudioFrame,
+  closeCodes,
+  decodeFrameDatagram,
+  EventDecoder,
+  encodeEvent,
+  encodeEventsStart,
+  encodeFrame,
+  encodeFrameDatagram,
+  encodeTalkspurtStart,
+  encodeUtteranceStart,
+  FrameDecoder,
+  KindDecoder,
+  MAX_EVENT_SIZE,
+  MAX_OPUS_SIZE,
+  STREAM_CLOCK_RATE,
+  streamCodes,
+  streamKinds,
+  TalkspurtDecoder,
+  UtteranceDecoder,
+  type UtteranceHeader,
+  type UtterancePiece,
+} from "./stream-format.ts";
+export { decodeVarint, encodeVarint, type Varint, varintSize, writeVarint } from "./varint.ts";
+export {
+  DEFAULT_LEAD_MS,
+  MAX_LEAD_MS,
+  type ParsedWebTransportCall,
+  parseWebTransportCall,
+  type WebTransportCallAnswer,
+  type WebTransportCallBody,
+  type WebTransportCallRequest,
+} from "./webtransport-call.ts";
