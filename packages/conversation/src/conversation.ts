@@ -30,7 +30,7 @@ import {
 } from "@sluice/realtime";
 import type { Milli, Pcm } from "./audio.ts";
 import type { VoiceWindow } from "./endpointer.ts";
-import type { Began, ContextItem, SpeechEvent, SpeechRequest } from "./engines.ts";
+import type { Began, ContextItem, SpeechEvent, SpeechRequest, SttEvent } from "./engines.ts";
 import { formatLedger, formatTurn } from "./extensions.ts";
 import type { LinkCapabilities, OrderedAudio, Utterance } from "./link.ts";
 import { type CallerUtterance, Listener } from "./listener.ts";
@@ -152,6 +152,12 @@ export class Conversation {
   /** The caller's audio in order. */
   handleAudio(now: Milli, audio: OrderedAudio): void {
     this.#listener.handleAudio(now, audio);
+    this.#settle(now);
+  }
+
+  /** An engine that listens understood a little more of the utterance that is to become `itemId`. */
+  handleHeard(now: Milli, itemId: string, event: SttEvent): void {
+    this.#listener.handleWords(itemId, event.text);
     this.#settle(now);
   }
 

@@ -97,3 +97,14 @@ test("an utterance under way is told piece by piece from its start, prefix inclu
   }
   assert.equal(toldMs, 1100 - (640 - 300));
 });
+
+test("the words of an utterance under way are known, and of none after it", () => {
+  const listener = new Listener(options, () => "item", true);
+  voice(listener, 0, 640);
+  listener.handleWords("another", "no");
+  assert.equal(listener.words, undefined);
+  listener.handleWords("item", "what is");
+  assert.equal(listener.words, "what is");
+  voice(listener, 640, 640, 0.05);
+  assert.equal(listener.words, undefined);
+});

@@ -65,6 +65,7 @@ export class Listener {
   #committedMs: Milli = 0; // audio before this belongs to earlier utterances
   #pending: PendingCommit | undefined;
   #overflowMs: Milli = 0;
+  #words: { readonly itemId: string; readonly text: string } | undefined;
 
   /** `tellsSpeech`: somebody wants utterances piece by piece (`speech`). Default false. */
   constructor(options: ListenerOptions | undefined, createItemId: () => string, tellsSpeech = false) {
@@ -113,6 +114,16 @@ export class Listener {
     }
     if (this.#buffer.droppedMs > this.#overflowMs) this.#reportOverflow();
     this.#finishCommit(now);
+  }
+
+  /** An engine that listens has understood this much of the utterance under way. */
+  handleWords(itemId: string, text: string): void {
+    if (itemId === this.#itemId) this.#words = { itemId, text };
+  }
+
+  /** What an engine has understood of the utterance under way; `undefined` before it said anything. */
+  get words(): string | undefined {
+    return this.#words && this.#words.itemId === this.#itemId ? this.#words.text : undefined;
   }
 
   handleTimeout(now: Milli): void {

@@ -18,6 +18,7 @@ import {
   type SpeechRequest,
   type SpeechSession,
   type SpeechToSpeech,
+  type SttEvent,
   type TurnReport,
   type Utterance,
   type VadEngine,
@@ -355,8 +356,17 @@ export class Call implements LinkListener {
     const hearing: Hearing = { audio: new PcmStream(), abort: new AbortController() };
     this.#hearing.set(itemId, hearing);
     hearing.audio.push(pcm);
-    // What it hears comes back with the response; a failure shows there, too.
-    this.#engine.listen?.(itemId, hearing.audio, AbortSignal.any([hearing.abort.signal, this.#ended.signal]));
+    const signal = AbortSignal.any([hearing.abort.signal, this.#ended.signal]);
+    const events = this.#engine.listen?.(itemId, hearing.audio, signal);
+    if (events) void this.#followHearing(itemId, events);
+  }
+
+  async #followHearing(itemId: string, events: AsyncIterable<SttEvent>): Promise<void> {
+    try {
+      for await (const event of events) this.#handle((now) => this.#conversation.handleHeard(now, itemId, event));
+    } catch {
+      // What it heard comes back with the response, and so does a failure.
+    }
   }
 
   #endHearing(itemId: string, complete: boolean): void {
