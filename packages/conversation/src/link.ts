@@ -41,6 +41,8 @@ export interface Utterance {
   readonly itemId: string;
   readonly outputIndex: number;
   readonly contentIndex: number;
+  /** Where in its own audio a pipe is given it from; default 0. More, when a conversation goes on over another pipe. */
+  readonly startMs?: Milli;
 }
 
 /** A conversation's way to the caller's ear. All calls are synchronous and never throw. */
@@ -59,6 +61,8 @@ export interface Link {
    * encoder where it paces the speech, by `sluice.duck` at the client that holds it. What is flushed keeps its gain.
    */
   duck(gain: number, rampMs: Milli): void;
+  /** The client says that it has played `positionMs` of an item: a pipe that sends ahead of the ear may send more. */
+  heard?(itemId: string, positionMs: Milli): void;
   /** Ends the pipe. */
   close(reason: string): void;
 }
@@ -71,7 +75,7 @@ export interface LinkListener {
   onMessage(now: Milli, text: string): void;
   onEarlyAudio(now: Milli, audio: EarlyAudio): void;
   onOrderedAudio(now: Milli, audio: OrderedAudio): void;
-  /** `sentMs` of this utterance are out, the newest at `now`; `rtpTimestamp` is its first sample's, where there is RTP. */
+  /** `sentMs` of what the pipe was given are out, the newest at `now`; `rtpTimestamp` is its first sample's, where there is RTP. */
   onSent(now: Milli, utterance: Utterance, sentMs: Milli, rtpTimestamp: number | undefined): void;
   /** The utterance is out to its end. */
   onUtteranceEnded(now: Milli, utterance: Utterance): void;

@@ -38,6 +38,15 @@ export {
 export { decodeG711, encodeG711, type G711Law } from "./g711.ts";
 export * from "./item.ts";
 export {
+  AUDIO_SUBPROTOCOL,
+  type AudioMessage,
+  decodeAudioMessage,
+  decodeTalkMessage,
+  encodeAudioMessage,
+  encodeTalkMessage,
+  messageKinds,
+} from "./message-format.ts";
+export {
   MAX_EVENT_DEPTH,
   MAX_EVENT_LENGTH,
   type ParsedClientEvent,

@@ -158,7 +158,8 @@ export class Call implements LinkListener {
   }
 
   onSent(now: Milli, utterance: Utterance, sentMs: Milli, rtpTimestamp: number | undefined): void {
-    this.#handle(() => this.#conversation.handleSent(now, utterance, sentMs, rtpTimestamp));
+    const wholeMs = (utterance.startMs ?? 0) + sentMs;
+    this.#handle(() => this.#conversation.handleSent(now, utterance, wholeMs, rtpTimestamp));
   }
 
   onUtteranceEnded(now: Milli, utterance: Utterance): void {
@@ -202,8 +203,9 @@ export class Call implements LinkListener {
         const parsed = parseClientEvent(text);
         if (!parsed.ok) return this.#conversation.handleInvalid(now, parsed.error);
         const { event } = parsed;
-        if (event.type === "input_audio_buffer.append") this.#append(now, event.audio, event.event_id);
-        else this.#conversation.handleEvent(now, event);
+        if (event.type === "input_audio_buffer.append") return this.#append(now, event.audio, event.event_id);
+        this.#conversation.handleEvent(now, event);
+        if (event.type === "sluice.playout.report") this.#link.heard?.(event.item_id, event.position_ms);
       }),
     );
   }

@@ -8,6 +8,7 @@ import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import type { LinkListener, Milli } from "@sluice/conversation";
 import type { Hono } from "hono";
+import type { OpusCodec } from "../media/opus.ts";
 import type { Auth } from "../signaling/auth.ts";
 import type { CallDirectory } from "../signaling/calls.ts";
 import { judgeHandshake, type WebSocketRequest } from "../signaling/handshake.ts";
@@ -45,6 +46,8 @@ export interface HttpOptions {
   /** Monotonic clock. */
   readonly now: () => Milli;
   readonly createEventId: () => string;
+  /** Present: audio in binary messages for clients of WebSocket that offer it. */
+  readonly opus?: OpusCodec | undefined;
   readonly limits?: HttpLimits | undefined;
 }
 
@@ -94,11 +97,11 @@ const CLOSE_GRACE_MS = 1000;
 
 /** Listens for HTTP and WebSocket clients. */
 export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
-  const { app, host, port, signal, staticDir, onError, now, createEventId } = options;
+  const { app, host, port, signal, staticDir, onError, now, createEventId, opus } = options;
   const { connectionsPerAddress = 100, requestMs = 10_000, webSocket } = options.limits ?? {};
   const counters = { ...createWebSocketCounters(), overConnected: 0, malformed: 0, refusedHandshakes: 0 };
   const files = staticDir === undefined ? undefined : await readStaticFiles(staticDir);
-  const webSockets = new WebSockets({ now, createEventId, counters, limits: webSocket });
+  const webSockets = new WebSockets({ now, createEventId, counters, opus, limits: webSocket });
 
   const answer = getRequestListener(
     (request, env) => {

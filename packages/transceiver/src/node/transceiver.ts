@@ -97,13 +97,14 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   const { instructions = "" } = options;
   const callsOptions = { engines, model, instructions, now, maxCalls: options.maxCalls, maxDurationMs: maxCallMs, log };
   const calls: Calls = new Calls(callsOptions, () => metrics);
+  const opus = await loadOpus();
   const webRtc = await serveWebRtc({
     udpPort,
     advertise: advertise.length > 0 ? advertise : undefined,
     hops: options.relays && hopsOf(options.relays, keyRing),
     keyRing,
     serverId,
-    opus: await loadOpus(),
+    opus,
     maxSessions: options.maxCalls,
     maxSessionMs: maxCallMs,
     now,
@@ -156,6 +157,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     onError,
     now,
     createEventId: () => createId("event"),
+    opus,
   }).catch(async (error: unknown) => {
     await webRtc.close();
     throw error;

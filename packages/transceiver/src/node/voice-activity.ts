@@ -16,8 +16,11 @@ export interface VoiceActivityOptions {
   readonly onError: (error: unknown) => void;
 }
 
-/** Windows that may wait for a detector that lags; beyond it the newest are dropped, and counted. */
-const MAX_WAITING = 16;
+/**
+ * Windows that may wait for a detector that lags; beyond it the newest are dropped, and counted. 16 s: what was said before
+ * a connection was up comes at once.
+ */
+const MAX_WAITING = 500;
 /** A hole in the audio longer than this starts a new window; a shorter one is bridged. */
 const MAX_BRIDGED_MS = 5;
 

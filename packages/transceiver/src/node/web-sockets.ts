@@ -2,10 +2,13 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { LinkListener, Milli } from "@sluice/conversation";
+import { AUDIO_SUBPROTOCOL } from "@sluice/realtime";
 import { type RawData, type WebSocket, WebSocketServer } from "ws";
+import type { OpusCodec } from "../media/opus.ts";
 import { SUBPROTOCOL } from "../signaling/handshake.ts";
 import {
   type Socket,
+  type WebSocketCodecs,
   type WebSocketCounters,
   WebSocketLink,
   type WebSocketLinkLimits,
@@ -26,6 +29,8 @@ export interface WebSocketsOptions {
   readonly createEventId: () => string;
   readonly counters: WebSocketCounters;
   readonly limits?: Partial<WebSocketLinkLimits> | undefined;
+  /** Present: audio in binary messages for clients that offer it. */
+  readonly opus?: OpusCodec | undefined;
 }
 
 /** The open WebSockets of one server. */
@@ -46,7 +51,8 @@ export class WebSockets {
       perMessageDeflate: false,
       maxPayload: MAX_MESSAGE_SIZE,
       closeTimeout: 5000, // not in the types yet
-      handleProtocols: (offered: Set<string>) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : (false as const)),
+      handleProtocols: (offered: Set<string>) =>
+        [...(options.opus ? [AUDIO_SUBPROTOCOL] : []), SUBPROTOCOL].find((one) => offered.has(one)) ?? (false as const),
     };
     this.#server = new WebSocketServer(server);
     this.#timer = setInterval(() => this.#tick(), Math.min(TICK_MS, this.#limits.pingMs));
@@ -66,7 +72,22 @@ export class WebSockets {
     accept: (link: WebSocketLink) => LinkListener,
     onError: (error: unknown) => void,
   ): void {
-    this.#server.handleUpgrade(request, socket, head, (webSocket) => this.#drive(webSocket, accept, onError));
+    this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+      const { opus } = this.#options;
+      if (!opus || webSocket.protocol !== AUDIO_SUBPROTOCOL) return this.#drive(webSocket, accept, onError, undefined);
+      // Nothing is lost meanwhile: what comes waits in the paused socket.
+      webSocket.pause();
+      Promise.all([opus.createEncoder(), opus.createDecoder()]).then(
+        ([encoder, decoder]) => {
+          this.#drive(webSocket, accept, onError, { encoder, decoder });
+          webSocket.resume();
+        },
+        (error) => {
+          onError(error);
+          webSocket.terminate();
+        },
+      );
+    });
   }
 
   /** Takes no more, and says goodbye to what is open; resolves when all of it is closed. */
@@ -82,9 +103,28 @@ export class WebSockets {
     for (const webSocket of this.#open.values()) webSocket.terminate();
   }
 
-  #drive(webSocket: WebSocket, accept: (link: WebSocketLink) => LinkListener, onError: (error: unknown) => void): void {
+  #drive(
+    webSocket: WebSocket,
+    accept: (link: WebSocketLink) => LinkListener,
+    onError: (error: unknown) => void,
+    coders: Pick<WebSocketCodecs, "encoder" | "decoder"> | undefined,
+  ): void {
     const { now, counters, createEventId } = this.#options;
-    const link = new WebSocketLink(now(), wrap(webSocket), { limits: this.#limits, counters, createEventId });
+    let timer: NodeJS.Timeout | undefined;
+    const arm = () => {
+      clearTimeout(timer);
+      const at = link.pollTimeout();
+      if (at === undefined || webSocket.readyState === webSocket.CLOSED) return;
+      timer = setTimeout(
+        () => {
+          contain(() => link.handleTimeout(now()));
+          arm();
+        },
+        Math.max(0, Math.ceil(at - now())),
+      );
+    };
+    const codecs = coders && { ...coders, now, onInput: arm };
+    const link = new WebSocketLink(now(), wrap(webSocket), { limits: this.#limits, counters, createEventId, codecs });
     this.#open.set(link, webSocket);
     // A listener that throws is a bug of ours: it costs this client its socket and nobody else theirs.
     const contain = (input: () => void) => {
@@ -96,7 +136,7 @@ export class WebSockets {
       }
     };
     webSocket.on("message", (data, isBinary) =>
-      contain(() => (isBinary ? link.handleBinary(now(), sizeOf(data)) : link.handleText(now(), String(data)))),
+      contain(() => (isBinary ? link.handleBinary(now(), bytesOf(data)) : link.handleText(now(), String(data)))),
     );
     webSocket.on("ping", () => link.handleSign(now()));
     webSocket.on("pong", () => link.handleSign(now()));
@@ -105,6 +145,7 @@ export class WebSockets {
     webSocket.on("close", (code) => {
       this.#open.delete(link);
       contain(() => link.handleClosed(now(), code));
+      clearTimeout(timer);
       if (this.#open.size === 0) for (const resolve of this.#emptied.splice(0)) resolve();
     });
     contain(() => link.start(now(), accept(link)));
@@ -112,7 +153,7 @@ export class WebSockets {
 
   #tick(): void {
     const now = this.#options.now();
-    for (const link of this.#open.keys()) link.handleTimeout(now);
+    for (const link of this.#open.keys()) link.handleTick(now);
   }
 }
 
@@ -121,9 +162,9 @@ function wrap(webSocket: WebSocket): Socket {
     get bufferedAmount() {
       return webSocket.bufferedAmount;
     },
-    send(text) {
+    send(data) {
       // A failed send is followed by a close, which is what is acted upon.
-      if (webSocket.readyState === webSocket.OPEN) webSocket.send(text, () => {});
+      if (webSocket.readyState === webSocket.OPEN) webSocket.send(data, () => {});
     },
     ping() {
       if (webSocket.readyState === webSocket.OPEN) webSocket.ping("", undefined, () => {});
@@ -137,6 +178,7 @@ function wrap(webSocket: WebSocket): Socket {
   };
 }
 
-function sizeOf(data: RawData): number {
-  return Array.isArray(data) ? data.reduce((sum, one) => sum + one.length, 0) : data.byteLength;
+function bytesOf(data: RawData): Uint8Array {
+  if (Array.isArray(data)) return Buffer.concat(data);
+  return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
 }

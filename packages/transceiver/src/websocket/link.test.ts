@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { LinkListener } from "@sluice/conversation";
+import type { LinkListener, Utterance } from "@sluice/conversation";
+import { type AudioMessage, decodeAudioMessage, encodeTalkMessage } from "@sluice/realtime";
 import { createWebSocketCounters, type Socket, WebSocketLink, webSocketLinkDefaults } from "./link.ts";
+
+const utterance: Utterance = { responseId: "r", itemId: "a", outputIndex: 0, contentIndex: 0 };
 
 /** A link over a socket that notes what is done with it, and a listener that notes what it hears. */
 function connect(limits = {}) {
@@ -12,7 +15,7 @@ function connect(limits = {}) {
     get bufferedAmount() {
       return buffered;
     },
-    send: (text) => done.push(text),
+    send: (data) => done.push(typeof data === "string" ? data : `binary ${data[0]}`),
     ping: () => done.push("ping"),
     close: (code, reason) => done.push(`close ${code} ${reason}`),
     terminate: () => done.push("terminate"),
@@ -62,8 +65,8 @@ test("leaves the audio to events and to the client", () => {
     reset: false,
     playoutReports: false,
   });
-  link.play();
-  link.endUtterance();
+  link.play(utterance, new Int16Array(480));
+  link.endUtterance(utterance);
   link.flush();
   assert.deepEqual(done, []);
 });
@@ -76,7 +79,7 @@ test("asks the client, which holds the audio, to make it softer", () => {
 
 test("answers a binary message with an error and goes on", () => {
   const { link, done, heard, counters } = connect();
-  link.handleBinary(1, 100);
+  link.handleBinary(1, new Uint8Array(100));
   const event = JSON.parse(done[0]!) as { type: string; event_id: string; error: { code: string } };
   assert.deepEqual([event.type, event.event_id, event.error.code], ["error", "event_1", "invalid_event"]);
   link.handleText(2, "x");
@@ -128,12 +131,12 @@ test("takes a minute of audio at once, as a client replaying a file sends it", (
 
 test("pings a quiet client and gives it up when nothing comes back", () => {
   const { link, done, heard, counters } = connect();
-  for (let now = 1000; now <= 44_000; now += 1000) link.handleTimeout(now);
+  for (let now = 1000; now <= 44_000; now += 1000) link.handleTick(now);
   assert.deepEqual(done, ["ping", "ping"]);
   link.handleSign(44_500);
-  for (let now = 45_000; now <= 89_000; now += 1000) link.handleTimeout(now);
+  for (let now = 45_000; now <= 89_000; now += 1000) link.handleTick(now);
   assert.deepEqual(done, ["ping", "ping", "ping", "ping", "ping"]);
-  link.handleTimeout(89_500);
+  link.handleTick(89_500);
   assert.equal(done.at(-1), "terminate");
   link.handleClosed(89_500, 1006);
   assert.equal(heard.at(-1), "closed 89500 the client fell silent");
@@ -163,4 +166,110 @@ test("closes for the conversation with its reason", () => {
   link.handleClosed(3, 1001);
   assert.deepEqual(done, ["close 1001 the session expired"]);
   assert.equal(heard.at(-1), "closed 3 the session expired");
+});
+
+/** A link whose audio rides in binary messages, with codecs that mark what they made. */
+function connectAudio() {
+  const sent: (AudioMessage | string)[] = [];
+  const heard: string[] = [];
+  const freed: string[] = [];
+  let now = 0;
+  const socket: Socket = {
+    bufferedAmount: 0,
+    send: (data) => sent.push(typeof data === "string" ? data : decodeAudioMessage(data)!),
+    ping: () => {},
+    close: () => {},
+    terminate: () => {},
+  };
+  const link = new WebSocketLink(0, socket, {
+    limits: webSocketLinkDefaults,
+    counters: createWebSocketCounters(),
+    createEventId: () => "event_1",
+    codecs: {
+      encoder: { encode: () => Uint8Array.of(7), setPacketLossPercent: () => {}, free: () => freed.push("encoder") },
+      decoder: {
+        decode: (packet) => (packet[0] === 255 ? undefined : new Int16Array(480).fill(packet[0]!)),
+        decodeFec: () => undefined,
+        conceal: () => new Int16Array(480),
+        free: () => freed.push("decoder"),
+      },
+      now: () => now,
+      onInput: () => {},
+    },
+  });
+  link.start(0, {
+    onOpen: () => {},
+    onMessage: () => {},
+    onEarlyAudio: () => {},
+    onOrderedAudio: (_, { pcm, mediaMs }) => heard.push(`${pcm[0]} at ${mediaMs}`),
+    onSent: (_, { itemId }, ms) => heard.push(`sent ${itemId} ${ms}`),
+    onUtteranceEnded: (_, { itemId }) => heard.push(`ended ${itemId}`),
+    onClosed: () => {},
+  });
+  return { link, sent, heard, freed, at: (ms: number) => (now = ms) };
+}
+
+const talk = (...frames: [time: number, byte: number][]) =>
+  encodeTalkMessage(frames.map(([time, byte]) => ({ time, packet: Uint8Array.of(byte) })));
+
+test("speech goes out as Opus in binary messages, in order with the events, and is void once it is flushed", () => {
+  const { link, sent, heard } = connectAudio();
+  assert.deepEqual(
+    [link.capabilities.playout, link.capabilities.reset, link.capabilities.audioInEvents],
+    ["server", true, false],
+  );
+  link.play(utterance, new Int16Array(960));
+  link.sendEvent({ type: "between" });
+  link.flush();
+  const header = { response_id: "r", item_id: "a", output_index: 0, content_index: 0, start: 0 };
+  const frames = [0, 960].map((time) => ({ time, packet: Uint8Array.of(7) }));
+  assert.deepEqual(sent, [
+    { kind: "utterance", header },
+    { kind: "more", frames },
+    '{"type":"between"}',
+    { kind: "reset" },
+  ]);
+  assert.deepEqual(heard, ["sent a 40"]);
+});
+
+test("an utterance ends for the conversation when its client has heard it", () => {
+  const { link, heard, at } = connectAudio();
+  link.play(utterance, new Int16Array(4800));
+  link.endUtterance(utterance);
+  at(100);
+  link.heard("a", 200);
+  assert.deepEqual(heard, ["sent a 200", "ended a"]);
+});
+
+test("what was said before the connection was up comes at once and is heard in its place", () => {
+  const { link, heard } = connectAudio();
+  link.handleBinary(0, talk([0, 1], [960, 2], [1920, 3]));
+  link.handleBinary(5, talk([2880, 4]));
+  assert.deepEqual(heard, ["1 at 0", "2 at 20", "3 at 40", "4 at 60"]);
+});
+
+test("frames that come twice are heard once, and one that does not decode costs only itself", () => {
+  const { link, heard } = connectAudio();
+  link.handleBinary(0, talk([0, 1], [960, 255]));
+  link.handleBinary(0, talk([0, 1], [1920, 2]));
+  assert.deepEqual(heard, ["1 at 0", "2 at 40"]);
+});
+
+test("a binary message that is no audio is an error, and a flood of frames ends the connection", () => {
+  const { link, sent, heard } = connectAudio();
+  link.handleBinary(0, Uint8Array.of(9, 9));
+  assert.match(String(sent[0]), /expected audio/);
+  const minute = Array.from({ length: 3000 }, (_, i): [number, number] => [i * 960, 1]);
+  link.handleBinary(0, talk(...minute));
+  assert.equal(heard.length, 3000);
+  link.handleBinary(0, talk(...minute));
+  link.handleBinary(0, talk([9_000_000, 1]));
+  assert.equal(heard.length, 3000);
+});
+
+test("the codecs are given back when the socket is closed", () => {
+  const { link, freed } = connectAudio();
+  link.handleClosed(0, 1000);
+  link.play(utterance, new Int16Array(960));
+  assert.deepEqual(freed, ["encoder", "decoder"]);
 });

@@ -1,16 +1,35 @@
 /**
- * A conversation's pipe over one WebSocket (RFC 6455): Realtime events as text, both ways; the client holds and plays
- * the audio, which rides in events. Sans-IO: the shell feeds it messages and the clock, and does what {@link Socket} says.
+ * A conversation's pipe over one WebSocket (RFC 6455): Realtime events as text, both ways. The audio rides in events, and
+ * the client does with it what it likes; or, by the subprotocol, as Opus in binary messages to a client that holds it and
+ * says what was heard (docs/websocket.md). Sans-IO: the shell feeds it messages and the clock, and does what
+ * {@link Socket} says.
  */
-import type { Link, LinkCapabilities, LinkListener, Milli } from "@sluice/conversation";
-import { invalidEvent, type ServerEvent } from "@sluice/realtime";
+import {
+  type Link,
+  type LinkCapabilities,
+  type LinkListener,
+  type Milli,
+  type Pcm,
+  SAMPLES_PER_MS,
+  type Utterance,
+} from "@sluice/conversation";
+import {
+  type AudioMessage,
+  decodeTalkMessage,
+  encodeAudioMessage,
+  invalidEvent,
+  type ServerEvent,
+  STREAM_CLOCK_RATE,
+} from "@sluice/realtime";
+import { BufferedDownlink } from "../media/buffered-downlink.ts";
+import { FRAME_MS, type OpusDecoder, type OpusEncoder } from "../media/opus.ts";
 import { RateLimit } from "./rate-limit.ts";
 
 /** What the link needs of a WebSocket. Nothing throws; sends after a close are dropped. */
 export interface Socket {
   /** Bytes that were sent and have not left this machine. */
   readonly bufferedAmount: number;
-  send(text: string): void;
+  send(data: string | Uint8Array): void;
   ping(): void;
   /** Begins the closing handshake. */
   close(code: number, reason: string): void;
@@ -43,7 +62,7 @@ export const webSocketLinkDefaults: WebSocketLinkLimits = {
 
 /** What became of the links of a server; it counts up, for metrics. */
 export interface WebSocketCounters {
-  /** Binary messages, answered with an error. */
+  /** Binary messages that were no audio, answered with an error. */
   binary: number;
   /** Links closed because the client read too slowly. */
   overflowed: number;
@@ -64,9 +83,23 @@ export interface WebSocketLinkOptions {
   readonly counters: WebSocketCounters;
   /** A new `event_…` id, for the errors that the link itself sends. */
   readonly createEventId: () => string;
+  /** Present: audio in binary messages. The link frees them. */
+  readonly codecs?: WebSocketCodecs | undefined;
+}
+
+/** What a link with audio in binary messages codes it with. */
+export interface WebSocketCodecs {
+  readonly encoder: OpusEncoder;
+  readonly decoder: OpusDecoder;
+  /** Monotonic clock. */
+  readonly now: () => Milli;
+  /** The link's deadlines may have changed. */
+  readonly onInput: () => void;
 }
 
 const CHARS_PER_EVENT = 16 * 1024;
+/** Bytes of a binary message: half a minute of speech. */
+const MAX_TALK_SIZE = 256 * 1024;
 
 // RFC 6455, section 7.4.1, and the registry.
 const CLOSE_NORMAL = 1000;
@@ -74,16 +107,28 @@ const CLOSE_GOING_AWAY = 1001;
 const CLOSE_POLICY = 1008;
 const CLOSE_TRY_LATER = 1013;
 
+const inEvents: LinkCapabilities = {
+  playout: "client",
+  leadMs: Infinity,
+  audioInEvents: true,
+  reset: false,
+  playoutReports: false,
+};
+const buffered: LinkCapabilities = {
+  playout: "server",
+  leadMs: 10_000,
+  audioInEvents: false,
+  reset: true,
+  playoutReports: true,
+};
+
 /** One client's WebSocket, as a conversation sees it. */
 export class WebSocketLink implements Link {
-  readonly capabilities: LinkCapabilities = {
-    playout: "client",
-    leadMs: Infinity,
-    audioInEvents: true,
-    reset: false,
-    playoutReports: false,
-  };
+  readonly capabilities: LinkCapabilities;
   readonly #socket: Socket;
+  readonly #codecs: WebSocketCodecs | undefined;
+  readonly #downlink: BufferedDownlink | undefined;
+  #mediaMs: Milli = 0; // where the caller's audio ends
   readonly #options: WebSocketLinkOptions;
   readonly #rate: RateLimit;
   #listener: LinkListener | undefined;
@@ -97,6 +142,9 @@ export class WebSocketLink implements Link {
     this.#rate = new RateLimit(now, options.limits.eventsPerSecond, options.limits.burst);
     this.#heardAt = now;
     this.#pingedAt = now;
+    this.#codecs = options.codecs;
+    this.capabilities = options.codecs ? buffered : inEvents;
+    this.#downlink = options.codecs && this.#openDownlink(options.codecs.encoder);
   }
 
   /** Begins: `listener` hears everything from now on, first that the pipe is open. */
@@ -106,8 +154,12 @@ export class WebSocketLink implements Link {
   }
 
   sendEvent(event: { readonly type: string }): void {
+    this.#send(JSON.stringify(event));
+  }
+
+  #send(data: string | Uint8Array): void {
     if (this.#closing !== undefined) return;
-    this.#socket.send(JSON.stringify(event));
+    this.#socket.send(data);
     if (this.#socket.bufferedAmount <= this.#options.limits.maxBuffered) return;
     this.#options.counters.overflowed += 1;
     this.#close(CLOSE_TRY_LATER, "the client reads too slowly");
@@ -115,14 +167,22 @@ export class WebSocketLink implements Link {
     this.#socket.terminate();
   }
 
-  /** Nothing to do: audio rides in events here, and the client plays it. */
-  play(): void {}
+  /** Where audio rides in events there is nothing to do, here and below: the client plays it. */
+  play(utterance: Utterance, pcm: Pcm): void {
+    this.#speak((now, downlink) => downlink.play(now, utterance, pcm));
+  }
 
-  /** Nothing to do: the client knows the end from `response.output_audio.done`. */
-  endUtterance(): void {}
+  endUtterance(utterance: Utterance): void {
+    this.#speak((now, downlink) => downlink.end(now, utterance));
+  }
 
-  /** Nothing to do: what was sent is the client's, and it stops playing by itself. */
-  flush(): void {}
+  flush(): void {
+    this.#speak((_now, downlink) => downlink.flush());
+  }
+
+  heard(itemId: string, positionMs: Milli): void {
+    this.#speak((now, downlink) => downlink.heard(now, itemId, positionMs));
+  }
 
   /** Asks the client for it, which holds the audio; only for clients that know the event. */
   duck(gain: number, rampMs: Milli): void {
@@ -141,12 +201,19 @@ export class WebSocketLink implements Link {
     this.#listener?.onMessage(now, text);
   }
 
-  /** A binary message came: an error, and the session goes on. */
-  handleBinary(now: Milli, size: number): void {
-    if (!this.#admit(now, size)) return;
+  /** A binary message came: audio, or an error, and the session goes on. */
+  handleBinary(now: Milli, message: Uint8Array): void {
+    if (!this.#admit(now, message.length)) return;
+    if (this.#codecs && this.#hear(now, this.#codecs.decoder, message)) return;
     this.#options.counters.binary += 1;
-    const error = invalidEvent("expected a text message, but got a binary one.", undefined);
-    const event: ServerEvent = { type: "error", event_id: this.#options.createEventId(), error };
+    const expected = this.#codecs
+      ? "expected audio in this binary message."
+      : "expected a text message, but got a binary one.";
+    const event: ServerEvent = {
+      type: "error",
+      event_id: this.#options.createEventId(),
+      error: invalidEvent(expected, undefined),
+    };
     this.sendEvent(event);
   }
 
@@ -162,11 +229,22 @@ export class WebSocketLink implements Link {
     this.#closing = reason;
     const listener = this.#listener;
     this.#listener = undefined;
+    this.#downlink?.close();
+    this.#codecs?.decoder.free();
     listener?.onClosed(now, reason);
   }
 
-  /** Call it at least every {@link WebSocketLinkLimits.pingMs}: pings, and gives a silent client up. */
+  /** When speech is to go on; pings are the business of {@link WebSocketLink.handleTick}. */
+  pollTimeout(): Milli | undefined {
+    return this.#downlink?.pollTimeout();
+  }
+
   handleTimeout(now: Milli): void {
+    if (this.#listener) this.#downlink?.handleTimeout(now);
+  }
+
+  /** Call it at least every {@link WebSocketLinkLimits.pingMs}: pings, and gives a silent client up. */
+  handleTick(now: Milli): void {
     const { pingMs, idleMs } = this.#options.limits;
     if (now - this.#heardAt >= idleMs) {
       if (this.#closing === undefined) this.#options.counters.timedOut += 1;
@@ -178,10 +256,61 @@ export class WebSocketLink implements Link {
     }
   }
 
+  #speak(input: (now: Milli, downlink: BufferedDownlink) => void): void {
+    if (!this.#downlink || !this.#codecs || !this.#listener) return;
+    input(this.#codecs.now(), this.#downlink);
+    this.#codecs.onInput();
+  }
+
+  #openDownlink(encoder: OpusEncoder): BufferedDownlink {
+    const write = (message: AudioMessage) => this.#send(encodeAudioMessage(message));
+    return new BufferedDownlink({
+      encoder,
+      sink: {
+        begin: ({ responseId, itemId, outputIndex, contentIndex }, start) =>
+          write({
+            kind: "utterance",
+            header: {
+              response_id: responseId,
+              item_id: itemId,
+              output_index: outputIndex,
+              content_index: contentIndex,
+              start,
+            },
+          }),
+        frames: (_utterance, frames) => write({ kind: "more", frames }),
+        finish: () => write({ kind: "finished" }),
+        reset: () => write({ kind: "reset" }),
+        sent: (now, utterance, sentMs) => this.#listener?.onSent(now, utterance, sentMs, undefined),
+        heardOut: (now, utterance) => this.#listener?.onUtteranceEnded(now, utterance),
+      },
+    });
+  }
+
+  /** The caller's frames; false if it is no such message. What came before, on this connection, is not heard twice. */
+  #hear(now: Milli, decoder: OpusDecoder, message: Uint8Array): boolean {
+    const frames = message.length > MAX_TALK_SIZE ? undefined : decodeTalkMessage(message);
+    // A message may hold as much as was said before the connection was up: each frame counts as an event.
+    if (frames && !this.#take(now, frames.length - 1)) return true;
+    for (const { time, packet } of frames ?? []) {
+      const mediaMs = time / (STREAM_CLOCK_RATE / 1000);
+      if (mediaMs < this.#mediaMs) continue;
+      const pcm = packet.length === 0 ? decoder.conceal(FRAME_MS) : decoder.decode(packet);
+      if (!pcm) continue;
+      this.#mediaMs = mediaMs + pcm.length / SAMPLES_PER_MS;
+      this.#listener?.onEarlyAudio(now, { pcm, mediaMs });
+      this.#listener?.onOrderedAudio(now, { pcm, mediaMs, origin: "received" });
+    }
+    return frames !== undefined;
+  }
+
   #admit(now: Milli, size: number): boolean {
     this.#heardAt = now;
-    if (this.#closing !== undefined) return false;
-    if (this.#rate.take(now, 1 + Math.floor(size / CHARS_PER_EVENT))) return true;
+    return this.#closing === undefined && this.#take(now, 1 + Math.floor(size / CHARS_PER_EVENT));
+  }
+
+  #take(now: Milli, events: number): boolean {
+    if (this.#rate.take(now, Math.max(0, events))) return true;
     this.#options.counters.rateLimited += 1;
     this.#close(CLOSE_POLICY, "too many events");
     return false;
