@@ -13,7 +13,9 @@ import {
   createDuplicateItem,
   createItem,
   deleteInvalidItem,
+  describeSession,
   type Item,
+  invalidAudio,
   invalidRequest,
   previousItemNotFound,
   type RealtimeError,
@@ -28,16 +30,19 @@ import {
   truncateTooLong,
   updateSession,
 } from "@sluice/realtime";
-import type { Milli, Pcm } from "./audio.ts";
+import { durationMs, type Milli, type Pcm } from "./audio.ts";
 import type { VoiceWindow } from "./endpointer.ts";
 import type { Began, ContextItem, SpeechEvent, SpeechRequest, SttEvent } from "./engines.ts";
 import { formatLedger, formatTurn } from "./extensions.ts";
+import { IdleTimer } from "./idle.ts";
+import { giveAudio, takeAudio } from "./item-audio.ts";
 import type { LinkCapabilities, OrderedAudio, Utterance } from "./link.ts";
 import { type CallerUtterance, Listener } from "./listener.ts";
-import { Memory, toContext } from "./memory.ts";
+import { type CallerAudio, Memory, toContext } from "./memory.ts";
 import { Playout, type TurnReport } from "./playout.ts";
 import { type ResponseEnd, ResponseRun } from "./response.ts";
-import { engineToolChoice, functionTools, listenerOptions } from "./settings.ts";
+import { engineToolChoice, functionTools, idleTimeout, listenerOptions, transcribes } from "./settings.ts";
+import { type TranscriptEvent, Transcripts } from "./transcripts.ts";
 
 /** What a conversation is made with. */
 export interface ConversationOptions {
@@ -85,6 +90,8 @@ export interface EngineFailure {
 
 /** Less audio than this cannot be committed. */
 const SHORTEST_COMMIT_MS = 100;
+/** What the agent is told when nobody has said anything for `idle_timeout_ms`. */
+const IDLE_HINT = "The caller has been silent for a while. Say something short that helps them to go on.";
 
 /** The conversation. */
 export class Conversation {
@@ -93,12 +100,15 @@ export class Conversation {
   readonly #memory: Memory;
   readonly #listener: Listener;
   readonly #playout = new Playout();
+  readonly #transcripts = new Transcripts();
+  readonly #idle = new IdleTimer();
   readonly #responses = new Map<string, ResponseRun>();
   readonly #conversationId: string;
   #session: Session;
   #activeId: string | undefined; // the conversation's own response; those beside it are in #responses only
   #unanswered: CallerUtterance | undefined; // said, and no response asked for it yet
   #turnWaits = false; // a turn was committed while a response was under way
+  #streamedId: string | undefined; // the utterance that the engine hears while it is spoken
   #hasSpoken = false;
   #closed = false;
 
@@ -109,6 +119,7 @@ export class Conversation {
     this.#memory = new Memory({ maxItems: options.maxItems ?? 4096, maxAudioMs: options.maxAudioMs ?? 120_000 });
     this.#listener = new Listener(listenerOptions(options.session), () => options.createId("item"), options.listens);
     this.#playout.clientReports = options.session.sluice?.timeline === true;
+    this.#idle.configure(idleTimeout(options.session));
   }
 
   /** The effective settings. */
@@ -123,7 +134,7 @@ export class Conversation {
 
   /** A connection opened: the call's own, or one beside it. */
   handleOpen(_now: Milli): void {
-    this.#send({ type: "session.created", session: this.#session }, "origin");
+    this.#send({ type: "session.created", session: describeSession(this.#session) }, "origin");
   }
 
   /** A text that was no event: the answer says why. */
@@ -158,6 +169,7 @@ export class Conversation {
   /** An engine that listens understood a little more of the utterance that is to become `itemId`. */
   handleHeard(now: Milli, itemId: string, event: SttEvent): void {
     this.#listener.handleWords(itemId, event.text);
+    this.#transcripts.handleHeard(itemId, event);
     this.#settle(now);
   }
 
@@ -166,7 +178,10 @@ export class Conversation {
     const run = this.#responses.get(responseId);
     if (!run) return;
     run.handle(event);
-    if (event.kind === "inputTranscript") this.#transcribe(event.itemId, event.text);
+    if (event.kind === "inputTranscript") {
+      this.#remember(event.itemId, event.text);
+      this.#transcripts.handleHeard(event.itemId, { kind: "final", text: event.text });
+    }
     const { utterance } = run;
     if (event.kind === "audio" && utterance) {
       this.#hasSpoken = true;
@@ -179,6 +194,12 @@ export class Conversation {
   /** The engine's answer is complete, or it failed. */
   handleEngineEnded(now: Milli, responseId: string, failure?: EngineFailure): void {
     this.#endResponse(now, responseId, failure ? { status: "failed", ...failure } : { status: "completed" });
+    this.#settle(now);
+  }
+
+  /** The engine could not make out what it heard. */
+  handleHearingFailed(now: Milli, itemId: string, failure: EngineFailure): void {
+    this.#transcripts.handleFailed(itemId, failure);
     this.#settle(now);
   }
 
@@ -198,6 +219,7 @@ export class Conversation {
     if (this.#closed) return;
     this.#listener.handleTimeout(now);
     this.#playout.handleTimeout(now);
+    if (now >= (this.#idleAt() ?? Infinity)) this.#breakSilence(now);
     if (now >= this.#options.expiresAt) {
       this.#fail(sessionExpired(this.#options.expiresAfterMinutes), "all");
       this.#close(now, "session expired");
@@ -207,7 +229,8 @@ export class Conversation {
 
   pollTimeout(): Milli | undefined {
     if (this.#closed) return undefined;
-    const inner = [this.#listener.pollTimeout(), this.#playout.pollTimeout()].filter((at) => at !== undefined);
+    const parts = [this.#listener.pollTimeout(), this.#playout.pollTimeout(), this.#idleAt()];
+    const inner = parts.filter((at) => at !== undefined);
     return Math.min(this.#options.expiresAt, ...inner);
   }
 
@@ -270,7 +293,8 @@ export class Conversation {
     this.#session = updated.session;
     this.#listener.configure(listenerOptions(updated.session));
     this.#playout.clientReports = updated.session.sluice?.timeline === true;
-    this.#send({ type: "session.updated", session: updated.session });
+    this.#idle.configure(idleTimeout(updated.session));
+    this.#send({ type: "session.updated", session: describeSession(updated.session) });
   }
 
   #commit(now: Milli, cause: CauseId): void {
@@ -285,15 +309,17 @@ export class Conversation {
   }
 
   #createItem(draft: Parameters<typeof createItem>[0], previousId: string | undefined, cause: CauseId): void {
-    const item = createItem(draft, this.#options.createId("item"));
+    const taken = takeAudio(createItem(draft, this.#options.createId("item")), this.#session.audio.input.format);
+    if (!taken) return this.#fail(invalidAudio(cause));
+    const { item, caller } = taken;
     if (this.#memory.has(item.id)) return this.#fail(createDuplicateItem(item.id, cause));
     if (previousId !== undefined && previousId !== "root" && !this.#memory.has(previousId)) {
       return this.#fail(previousItemNotFound(previousId, cause));
     }
-    this.#addItem(item, previousId);
+    this.#addItem(item, previousId, caller);
   }
 
-  #addItem(item: Item, previousId?: string, caller?: CallerUtterance): void {
+  #addItem(item: Item, previousId?: string, caller?: CallerAudio): void {
     const dropped = this.#memory.add(item, previousId, caller && { caller });
     for (const item_id of dropped) this.#send({ type: "conversation.item.deleted", item_id });
     const previous_item_id = this.#memory.previousId(item.id);
@@ -318,10 +344,17 @@ export class Conversation {
   #retrieve(itemId: string, cause: CauseId): void {
     const item = this.#memory.find(itemId);
     if (!item) return this.#fail(retrieveInvalidItem(itemId, cause));
-    this.#send({ type: "conversation.item.retrieved", item });
+    // Audio is for connections that carry it in events: a message of a data channel has to be small.
+    const pcm = this.#options.capabilities.audioInEvents ? this.#memory.callerAudio(itemId)?.pcm : undefined;
+    const shown = pcm ? giveAudio(item, pcm, this.#session.audio.input.format) : item;
+    this.#send({ type: "conversation.item.retrieved", item: shown });
   }
 
   #createResponse(now: Milli, options: ResponseOptions | undefined, cause: CauseId): void {
+    if (this.#session.type === "transcription") {
+      const message = "A transcription session gives no responses.";
+      return this.#fail(invalidRequest("invalid_value", message, "type", cause));
+    }
     const inConversation = options?.conversation !== "none";
     if (inConversation && this.#activeId !== undefined) return this.#fail(activeResponse(this.#activeId, cause));
     const items = options?.input ? this.#resolveInput(options.input, cause) : this.#memory.context();
@@ -333,7 +366,12 @@ export class Conversation {
     const items: ContextItem[] = [];
     for (const entry of input) {
       if (entry.type !== "item_reference") {
-        const item = toContext(createItem(entry, this.#options.createId("item")));
+        const taken = takeAudio(createItem(entry, this.#options.createId("item")), this.#session.audio.input.format);
+        if (!taken) {
+          this.#fail(invalidAudio(cause));
+          return undefined;
+        }
+        const item = toContext(taken.item, taken.caller);
         if (item) items.push(item);
         continue;
       }
@@ -372,6 +410,7 @@ export class Conversation {
     this.#responses.set(id, new ResponseRun(spec, this.#memory, (event) => this.#send(event), createId));
     if (inConversation) {
       this.#activeId = id;
+      this.#idle.handleActivity();
       if (this.#unanswered) this.#playout.handleTurn(now, id, this.#unanswered);
       this.#unanswered = undefined;
     }
@@ -385,6 +424,8 @@ export class Conversation {
       tools: functionTools(options?.tools ?? tools),
       toolChoice: engineToolChoice(options?.tool_choice ?? tool_choice),
       maxOutputTokens: spec.maxOutputTokens,
+      parallelToolCalls: options?.parallel_tool_calls ?? this.#session.parallel_tool_calls,
+      reasoningEffort: options?.reasoning?.effort ?? this.#session.reasoning?.effort,
       outOfBand: !inConversation,
     };
     this.#commands.push({ kind: "respond", responseId: id, request });
@@ -406,25 +447,50 @@ export class Conversation {
     this.#silence(now);
   }
 
-  #transcribe(itemId: string, transcript: string): void {
+  /** The caller's words, in the conversation. */
+  #remember(itemId: string, transcript: string): void {
     const item = this.#memory.find(itemId);
     if (item?.type !== "message" || item.role !== "user") return;
     const content = item.content.map((part) => (part.type === "input_audio" ? { ...part, transcript } : part));
     this.#memory.replace({ ...item, content });
-    if (!this.#session.audio.input.transcription) return;
+  }
+
+  #settleTranscripts(): void {
+    // An answer under way may yet bring the words that could not be had before it.
+    if (this.#activeId === undefined) this.#transcripts.settle();
+    const wanted = transcribes(this.#session);
+    for (let event = this.#transcripts.nextEvent(); event; event = this.#transcripts.nextEvent()) {
+      if (event.kind === "completed") this.#remember(event.itemId, event.text);
+      if (wanted) this.#send(formatTranscript(event));
+    }
+  }
+
+  /** When the agent is to speak up by itself: not while anybody speaks, or an answer is on its way. */
+  #idleAt(): Milli | undefined {
+    const quiet = this.#activeId === undefined && !this.#listener.speaking && !this.#playout.playing;
+    return quiet ? this.#idle.pollTimeout() : undefined;
+  }
+
+  /** Nobody said anything for `idle_timeout_ms`: an empty turn, which the agent answers. */
+  #breakSilence(now: Milli): void {
+    const silentMs = now - (this.#idle.from ?? now);
+    this.#idle.handleActivity();
+    const itemId = this.#options.createId("item");
+    const audio_end_ms = Math.round(this.#listener.endMs);
+    const audio_start_ms = Math.max(0, Math.round(audio_end_ms - silentMs));
+    this.#send({ type: "input_audio_buffer.timeout_triggered", audio_start_ms, audio_end_ms, item_id: itemId });
     this.#send({
-      type: "conversation.item.input_audio_transcription.completed",
+      type: "input_audio_buffer.committed",
       item_id: itemId,
-      content_index: 0,
-      transcript,
-      usage: {
-        type: "tokens",
-        total_tokens: 0,
-        input_tokens: 0,
-        output_tokens: 0,
-        input_token_details: { text_tokens: 0, audio_tokens: 0 },
-      },
+      previous_item_id: this.#memory.lastId,
     });
+    this.#addItem(spokenItem(itemId, ""));
+    const hint: ContextItem = {
+      id: this.#options.createId("item"),
+      role: "system",
+      parts: [{ kind: "text", text: IDLE_HINT }],
+    };
+    this.#startResponse(now, undefined, [...this.#memory.context(), hint], true);
   }
 
   /** Lets the parts tell each other what happened, until nobody has anything to say. */
@@ -435,6 +501,7 @@ export class Conversation {
           this.#handleSpeechStarted(now, event.itemId, event.audioStartMs);
           break;
         case "speech":
+          this.#streamedId = event.itemId;
           this.#commands.push({ kind: "hear", itemId: event.itemId, pcm: event.pcm });
           break;
         case "stopped": {
@@ -451,12 +518,14 @@ export class Conversation {
         }
       }
     }
-    this.#settlePlayout();
+    this.#settlePlayout(now);
+    this.#settleTranscripts();
   }
 
   #handleSpeechStarted(now: Milli, itemId: string, audioStartMs: Milli): void {
     const audio_start_ms = Math.round(audioStartMs);
     this.#send({ type: "input_audio_buffer.speech_started", audio_start_ms, item_id: itemId });
+    this.#idle.handleActivity();
     if (this.#session.audio.input.turn_detection?.interrupt_response === false) return;
     if (this.#activeId !== undefined) this.#stopResponse(now, this.#activeId, "turn_detected");
     this.#silence(now);
@@ -464,6 +533,7 @@ export class Conversation {
 
   #handleCommitted(now: Milli, utterance: CallerUtterance): void {
     this.#addUtterance(utterance);
+    if (this.#session.type === "transcription") return;
     if (this.#session.audio.input.turn_detection?.create_response === false) return;
     if (this.#activeId === undefined) {
       this.#startResponse(now, undefined, this.#memory.context(), true);
@@ -473,30 +543,31 @@ export class Conversation {
   }
 
   #endHearing(itemId: string | undefined, complete: boolean): void {
+    if (itemId !== undefined && !complete) this.#transcripts.forget(itemId);
     if (this.#options.listens && itemId !== undefined) this.#commands.push({ kind: "heard", itemId, complete });
   }
 
   #addUtterance(utterance: CallerUtterance): void {
-    const { itemId } = utterance;
+    const { itemId, pcm } = utterance;
+    // Without turn detection nobody knew that this would be an utterance: it is heard now, as a whole.
+    const unheard = this.#options.listens === true && this.#streamedId !== itemId && transcribes(this.#session);
+    if (unheard) this.#commands.push({ kind: "hear", itemId, pcm });
     this.#endHearing(itemId, true);
     this.#send({
       type: "input_audio_buffer.committed",
       item_id: itemId,
       previous_item_id: this.#memory.lastId,
     });
-    const item: Item = {
-      id: itemId,
-      object: "realtime.item",
-      type: "message",
-      role: "user",
-      status: "completed",
-      content: [{ type: "input_audio", transcript: null }],
-    };
-    this.#addItem(item, undefined, utterance);
+    this.#addItem(spokenItem(itemId, null), undefined, utterance);
+    this.#transcripts.handleAdded(itemId, durationMs(pcm));
+    if (this.#session.type === "transcription" && !this.#options.listens) {
+      const message = "No speech recognition is configured on this server.";
+      this.#transcripts.handleFailed(itemId, { code: "no_speech_recognition", message });
+    }
     this.#unanswered = utterance;
   }
 
-  #settlePlayout(): void {
+  #settlePlayout(now: Milli): void {
     const timeline = this.#session.sluice?.timeline === true;
     const buffered = this.#options.capabilities.playout === "server";
     for (let event = this.#playout.nextEvent(); event; event = this.#playout.nextEvent()) {
@@ -511,6 +582,7 @@ export class Conversation {
           break;
         }
         case "ended":
+          if (buffered) this.#idle.handleSpoken(now);
           if (buffered) this.#send({ type: "output_audio_buffer.stopped", response_id: event.utterance.responseId });
           break;
         case "began":
@@ -536,6 +608,8 @@ export class Conversation {
     run.end(end);
     if (responseId !== this.#activeId) return;
     this.#activeId = undefined;
+    // A client that plays by itself has the whole answer now, and is heard to the end of it.
+    this.#idle.handleAnswered(now, this.#options.capabilities.playout === "client" ? run.audioMs : 0);
     const waits = this.#turnWaits && end.status !== "cancelled";
     this.#turnWaits = false;
     if (waits) this.#startResponse(now, undefined, this.#memory.context(), true);
@@ -576,5 +650,28 @@ export class Conversation {
   #send(draft: ServerEventDraft, to: "all" | "origin" = "all"): void {
     const event = { event_id: this.#options.createId("event"), ...draft } as ServerEvent;
     this.#commands.push({ kind: "send", event, to });
+  }
+}
+
+/** What the caller said, as an item. */
+function spokenItem(id: string, transcript: string | null): Item {
+  const content = [{ type: "input_audio" as const, transcript }];
+  return { id, object: "realtime.item", type: "message", role: "user", status: "completed", content };
+}
+
+function formatTranscript(event: TranscriptEvent): ServerEventDraft {
+  const place = { item_id: event.itemId, content_index: 0 };
+  switch (event.kind) {
+    case "delta":
+      return { type: "conversation.item.input_audio_transcription.delta", ...place, delta: event.delta };
+    case "completed": {
+      const usage = { type: "duration" as const, seconds: Math.round(event.audioMs) / 1000 };
+      const { text: transcript } = event;
+      return { type: "conversation.item.input_audio_transcription.completed", ...place, transcript, usage };
+    }
+    case "failed": {
+      const error = { type: "server_error", ...event.failure };
+      return { type: "conversation.item.input_audio_transcription.failed", ...place, error };
+    }
   }
 }

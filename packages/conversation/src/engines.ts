@@ -90,6 +90,10 @@ export interface LlmRequest {
   readonly tools: readonly Tool[];
   readonly toolChoice: ToolChoice;
   readonly maxOutputTokens: number | "inf";
+  /** Whether several functions may be called at once; the model's own way when absent. */
+  readonly parallelToolCalls?: boolean | undefined;
+  /** How long a model that reasons may; its own way when absent. */
+  readonly reasoningEffort?: string | undefined;
 }
 
 /** A piece of a generated reply; `reasoning` is never spoken, and after `done` only `usage` may follow. */
@@ -150,8 +154,14 @@ export interface SpeechSession {
   /**
    * Hears the utterance that is to become item `itemId` while it is spoken, so that {@link SpeechSession.respond} finds
    * most of the work done; need not be called, nor its events be read. An abort before `audio` ended takes it back.
+   * Throws where the words cannot be had.
    */
-  listen?(itemId: string, audio: AsyncIterable<Pcm>, signal: AbortSignal): AsyncIterable<SttEvent>;
+  listen?(
+    itemId: string,
+    audio: AsyncIterable<Pcm>,
+    signal: AbortSignal,
+    options?: SttOptions,
+  ): AsyncIterable<SttEvent>;
   close(): void;
 }
 
@@ -174,6 +184,10 @@ export interface SpeechRequest {
   readonly toolChoice?: ToolChoice | undefined;
   /** Default `inf`. */
   readonly maxOutputTokens?: number | "inf" | undefined;
+  /** Whether several functions may be called at once; the model's own way when absent. */
+  readonly parallelToolCalls?: boolean | undefined;
+  /** How long a model that reasons may; its own way when absent. */
+  readonly reasoningEffort?: string | undefined;
   /** Settles when the first sample of this response left (or reached the ear, when the client reports it). */
   readonly began: Promise<Began>;
 }
@@ -199,7 +213,9 @@ export type SpeechEvent =
       readonly name: string;
       readonly delta: string;
     }
-  | { readonly kind: "usage"; readonly usage: EngineUsage };
+  | { readonly kind: "usage"; readonly usage: EngineUsage }
+  /** The answer ends before its time: its length was used up, or what came next may not be said. */
+  | { readonly kind: "cutShort"; readonly reason: "maxOutputTokens" | "contentFilter" };
 
 /** One entry of the conversation, as an engine sees it. */
 export type ContextItem =

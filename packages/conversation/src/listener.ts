@@ -144,6 +144,11 @@ export class Listener {
     return this.#events.shift();
   }
 
+  /** Where the caller's audio ends, since the session began. */
+  get endMs(): Milli {
+    return this.#buffer.endMs;
+  }
+
   /** Audio that a commit would take now. */
   get bufferedMs(): Milli {
     return Math.max(0, this.#buffer.endMs - this.#uncommittedFrom());

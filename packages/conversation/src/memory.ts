@@ -82,6 +82,10 @@ export class Memory {
     return index >= 0;
   }
 
+  callerAudio(itemId: string): CallerAudio | undefined {
+    return this.#entry(itemId)?.caller;
+  }
+
   agentAudio(itemId: string): AgentAudio | undefined {
     return this.#entry(itemId)?.agent;
   }
@@ -126,6 +130,7 @@ export function toContext(item: Item, caller?: CallerAudio, agent?: AgentAudio):
     case "message":
       return { id: item.id, role: item.role, parts: item.content.map((part) => toPart(part, caller, agent)) };
     case "function_call":
+      if (item.status !== "completed") return undefined; // an interruption came before its arguments were whole
       return { id: item.id, role: "toolCall", callId: item.call_id, name: item.name, arguments: item.arguments };
     case "function_call_output":
       return { id: item.id, role: "toolResult", callId: item.call_id, output: item.output };

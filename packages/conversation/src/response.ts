@@ -55,6 +55,7 @@ export class ResponseRun {
   readonly #output: Item[] = [];
   #message: Message | undefined;
   #usage: EngineUsage | undefined;
+  #cutShort: "max_output_tokens" | "content_filter" | undefined;
   #outputs = 0;
 
   constructor(
@@ -97,13 +98,18 @@ export class ResponseRun {
       case "usage":
         this.#usage = event.usage;
         return;
+      case "cutShort":
+        this.#cutShort = event.reason === "contentFilter" ? "content_filter" : "max_output_tokens";
+        return;
       case "inputTranscript": // the conversation's affair: it belongs to another item
         return;
     }
   }
 
   /** Closes all that is open and the response. */
-  end(end: ResponseEnd): void {
+  end(outcome: ResponseEnd): void {
+    const cut = outcome.status === "completed" ? this.#cutShort : undefined;
+    const end = cut === undefined ? outcome : { status: "incomplete" as const, reason: cut };
     const status = end.status === "completed" ? "completed" : "incomplete";
     if (this.#message) this.#closeMessage(this.#message, status);
     for (const call of this.#calls.values()) this.#closeCall(call, status);
@@ -241,8 +247,12 @@ export class ResponseRun {
   }
 }
 
-function details(end: ResponseEnd): ResponseObject["status_details"] {
+type Outcome = ResponseEnd | { readonly status: "incomplete"; readonly reason: "max_output_tokens" | "content_filter" };
+
+function details(end: Outcome): ResponseObject["status_details"] {
   switch (end.status) {
+    case "incomplete":
+      return { type: "incomplete", reason: end.reason };
     case "completed":
       return null;
     case "cancelled":

@@ -12,6 +12,17 @@ export function listenerOptions(session: Session): ListenerOptions | undefined {
   return { threshold: turn.threshold, prefixMs: turn.prefix_padding_ms, silenceMs: turn.silence_duration_ms };
 }
 
+/** How long nobody may speak before the agent does; `undefined`: for ever. */
+export function idleTimeout(session: Session): number | undefined {
+  const turn = session.audio.input.turn_detection;
+  return (turn?.type === "server_vad" ? turn.idle_timeout_ms : undefined) ?? undefined;
+}
+
+/** Whether the client is to be told the caller's words. */
+export function transcribes(session: Session): boolean {
+  return session.type === "transcription" || session.audio.input.transcription !== null;
+}
+
 /** The functions among the tools; MCP servers are not an engine's affair. */
 export function functionTools(tools: readonly ToolDefinition[]): Tool[] {
   return tools.flatMap((tool) => {

@@ -7,7 +7,8 @@ import {
   type SessionPatch,
 } from "@sluice/realtime";
 import { type Milli, type Pcm, SAMPLES_PER_MS } from "./audio.ts";
-import { Conversation, type ConversationCommand } from "./conversation.ts";
+import { Conversation, type ConversationCommand, type EngineFailure } from "./conversation.ts";
+import type { SpeechEvent, SttEvent } from "./engines.ts";
 import type { LinkCapabilities, Utterance } from "./link.ts";
 
 /** What a WebRTC pipe can do. */
@@ -41,10 +42,11 @@ export class Scene {
   #mediaMs: Milli = 0;
   #ids = 0;
 
-  constructor(capabilities: LinkCapabilities, defaults: SessionPatch = {}) {
+  constructor(capabilities: LinkCapabilities, defaults: SessionPatch = {}, listens = false) {
     this.conversation = new Conversation({
       session: createSession({ id: "sess_1", model: "parrot", expiresAt: 2_000_000_000, defaults }),
       capabilities,
+      listens,
       createId: (prefix) => `${prefix}_${++this.#ids}`,
       expiresAt: this.now + 3_600_000,
       expiresAfterMinutes: 60,
@@ -116,6 +118,19 @@ export class Scene {
     this.#drain();
   }
 
+  /** The engine's word on an utterance that it hears. */
+  heard(itemId: string, event: SttEvent | EngineFailure): void {
+    if ("kind" in event) this.conversation.handleHeard(this.now, itemId, event);
+    else this.conversation.handleHearingFailed(this.now, itemId, event);
+    this.#drain();
+  }
+
+  /** The engine says anything of the newest response. */
+  engine(event: SpeechEvent): void {
+    this.conversation.handleEngine(this.now, this.responseId, event);
+    this.#drain();
+  }
+
   /** The pipe sends `ms` of the utterance in real time, from `fromMs` on. */
   send(utterance: Utterance, ms: Milli, fromMs: Milli = 0): void {
     for (let sent = 20; sent <= ms; sent += 20) {
@@ -123,6 +138,12 @@ export class Scene {
       this.#drain();
       this.advance(20);
     }
+  }
+
+  /** A pipe without a pace of its own sends all `ms` of the utterance at once. */
+  deliver(utterance: Utterance, ms: Milli): void {
+    this.conversation.handleSent(this.now, utterance, ms, undefined);
+    this.ended(utterance);
   }
 
   ended(utterance: Utterance): void {

@@ -12,6 +12,8 @@ export type {
   ClientEventInput,
   ClientEventType,
 } from "./client-events.ts";
+export { betaDialect, fromBetaSession, toBetaSession } from "./dialects/beta.ts";
+export type { Dialect, DialectName, WireEvent } from "./dialects/dialect.ts";
 export {
   activeResponse,
   type CauseId,
@@ -69,14 +71,19 @@ export {
   type AudioInput,
   type AudioOutput,
   createSession,
+  describeSession,
   type FunctionTool,
+  type McpApproval,
   type McpTool,
+  type McpToolFilter,
   type Prompt,
   type Reasoning,
   type SemanticVad,
   type ServerVad,
   type Session,
+  type SessionObject,
   type SessionOptions,
+  type SessionType,
   type SessionUpdate,
   type SluiceExtensions,
   semanticVadDefaults,
@@ -85,6 +92,7 @@ export {
   type ToolDefinition,
   type Tracing,
   type Transcription,
+  type TranscriptionSession,
   type Truncation,
   type TurnDetection,
   type UpdateLocks,

@@ -119,7 +119,7 @@ test("names the parameter that is missing or wrong", () => {
     [user({ type: "input_text" }), "missing_required_parameter", "item.content[0].text"],
     [user({ type: "input_video" }), "invalid_value", "item.content[0].type"],
     [{ type: "conversation.item.create", item: { type: "banana" } }, "invalid_value", "item.type"],
-    [session({ type: "transcription" }), "invalid_value", "session.type"],
+    [session({ type: "translation" }), "invalid_value", "session.type"],
     [session({ instructions: 3 }), "invalid_type", "session.instructions"],
     [session({ output_modalities: ["audio", "text"] }), "invalid_value", "session.output_modalities"],
     [session({ tool_choice: "perhaps" }), "invalid_value", "session.tool_choice"],

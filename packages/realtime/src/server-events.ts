@@ -2,7 +2,7 @@
 import type { RealtimeError } from "./error.ts";
 import type { Item } from "./item.ts";
 import type { ResponseObject } from "./response.ts";
-import type { Session } from "./session.ts";
+import type { SessionObject } from "./session.ts";
 
 interface ServerEventOf<T extends string> {
   readonly type: T;
@@ -26,7 +26,7 @@ export interface ErrorEvent extends ServerEventOf<"error"> {
 
 /** First event of a session; then, the effective settings after each update. */
 export interface SessionEvent extends ServerEventOf<"session.created" | "session.updated"> {
-  readonly session: Session;
+  readonly session: SessionObject;
 }
 
 /** Not sent in GA traces; kept for clients that read it. */

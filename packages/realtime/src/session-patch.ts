@@ -65,7 +65,24 @@ const functionTool = z.object({
   description: z.string().exactOptional(),
   parameters: z.unknown().exactOptional(),
 });
-const mcpTool = z.looseObject({ type: z.literal("mcp"), server_label: z.string().max(256) });
+const toolNames = z.array(z.string().max(256)).max(1024);
+const toolFilter = z.object({ tool_names: toolNames.exactOptional(), read_only: z.boolean().exactOptional() });
+const mcpTool = z.looseObject({
+  type: z.literal("mcp"),
+  server_label: z.string().min(1).max(256),
+  server_url: z.string().max(2048).exactOptional(),
+  server_description: z.string().max(65_536).exactOptional(),
+  authorization: z.string().max(8192).exactOptional(),
+  headers: z.record(z.string().max(256), z.string().max(8192)).nullable().exactOptional(),
+  allowed_tools: z.union([toolNames, toolFilter]).nullable().exactOptional(),
+  require_approval: z
+    .union([
+      z.enum(["always", "never"]),
+      z.object({ always: toolFilter.exactOptional(), never: toolFilter.exactOptional() }),
+    ])
+    .nullable()
+    .exactOptional(),
+});
 
 /** The tools of a session or a response. */
 export const toolDefinitions = z.array(z.union([functionTool, mcpTool])).max(128);
@@ -103,7 +120,7 @@ export const responseAudio = z.object({
 
 /** Parses the `session` member of a client's request. */
 export const sessionPatch = z.object({
-  type: z.literal("realtime").exactOptional(),
+  type: z.enum(["realtime", "transcription"]).exactOptional(),
   model: z.string().min(1).max(256).exactOptional(),
   output_modalities: outputModalities.exactOptional(),
   instructions: z.string().max(1_048_576).exactOptional(),

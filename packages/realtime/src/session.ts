@@ -55,10 +55,30 @@ export interface FunctionTool {
   readonly parameters?: unknown;
 }
 
-/** An MCP server whose tools the agent may call; kept as given. */
+/** Tools by their names, or by whether they only read. */
+export interface McpToolFilter {
+  readonly tool_names?: readonly string[];
+  readonly read_only?: boolean;
+}
+
+/** Which calls have to be approved by the client first. */
+export type McpApproval = "always" | "never" | { readonly always?: McpToolFilter; readonly never?: McpToolFilter };
+
+/** An MCP server whose tools the agent may call. */
 export interface McpTool {
   readonly type: "mcp";
   readonly server_label: string;
+  /** Absent for a server of this server's configuration. */
+  readonly server_url?: string;
+  readonly server_description?: string;
+  /** Bearer token; never shown. */
+  readonly authorization?: string;
+  /** Sent with every request; never shown. */
+  readonly headers?: Readonly<Record<string, string>> | null;
+  /** All of them when absent or `null`. */
+  readonly allowed_tools?: readonly string[] | McpToolFilter | null;
+  /** `always` when absent or `null`, as at OpenAI. */
+  readonly require_approval?: McpApproval | null;
   readonly [member: string]: unknown;
 }
 
@@ -116,9 +136,12 @@ export interface Reasoning {
   readonly effort?: "minimal" | "low" | "medium" | "high" | "xhigh";
 }
 
-/** The effective settings of a session, as `session.created` and `session.updated` show them. */
+/** What a session is for: a conversation, or the caller's words and nothing else. */
+export type SessionType = "realtime" | "transcription";
+
+/** The effective settings of a session; {@link describeSession} is what a client is shown of them. */
 export interface Session {
-  readonly type: "realtime";
+  readonly type: SessionType;
   readonly object: "realtime.session";
   readonly id: string;
   /** Opaque: a server maps names that it does not know to its own model. */
@@ -145,6 +168,31 @@ export interface Session {
 export interface SluiceExtensions {
   /** `sluice.*` events: clock, ledger, turn. */
   readonly timeline: boolean;
+}
+
+/** A session that only transcribes, as its client is shown it. */
+export interface TranscriptionSession extends Pick<Session, "id" | "expires_at" | "include"> {
+  readonly type: "transcription";
+  readonly object: "realtime.transcription_session";
+  readonly audio: { readonly input: AudioInput };
+}
+
+/** A session as `session.created` and `session.updated` show it. */
+export type SessionObject = (Session & { readonly type: "realtime" }) | TranscriptionSession;
+
+/** What a client is shown of its session: all that is in effect, but not the keys of its MCP servers. */
+export function describeSession(session: Session): SessionObject {
+  const { type, id, expires_at, include, audio } = session;
+  if (type === "transcription") {
+    return { type, object: "realtime.transcription_session", id, expires_at, audio: { input: audio.input }, include };
+  }
+  const tools = session.tools.map((tool) => (tool.type === "mcp" ? withoutKeys(tool) : tool));
+  return { ...session, type, tools };
+}
+
+/** An MCP server without what opens it. */
+export function withoutKeys({ authorization: _, headers: __, ...tool }: McpTool): McpTool {
+  return tool;
 }
 
 /** What `turn_detection: {"type": "server_vad"}` means. */
@@ -180,7 +228,7 @@ export interface SessionOptions {
 /** A session with the protocol's defaults. */
 export function createSession({ id, model, expiresAt, defaults = {} }: SessionOptions): Session {
   const session: Session = {
-    type: "realtime",
+    type: defaults.type ?? "realtime",
     object: "realtime.session",
     id,
     model,
@@ -225,6 +273,10 @@ export type SessionUpdate =
 /** Applies a `session.update`: present keys are merged, `null` clears. */
 export function updateSession(session: Session, patch: SessionPatch, locks: UpdateLocks): SessionUpdate {
   const { voiceLocked, modelLocked = false, cause } = locks;
+  if (patch.type !== undefined && patch.type !== session.type) {
+    const message = `Passing a ${patch.type} session update event to a ${session.type} session is not allowed.`;
+    return { ok: false, error: invalidRequest("invalid_value", message, "session.type", cause) };
+  }
   const voice = patch.audio?.output?.voice;
   if (voiceLocked && voice !== undefined && voice !== session.audio.output.voice) {
     return { ok: false, error: cannotUpdateVoice(cause) };

@@ -41,7 +41,7 @@ function generate(
 }
 
 function toBody(endpoint: Endpoint, options: ChatCompletionsOptions, request: LlmRequest) {
-  const { tools, toolChoice, maxOutputTokens } = request;
+  const { tools, toolChoice, maxOutputTokens, parallelToolCalls, reasoningEffort } = request;
   const limit = options.maxTokensField ?? (endpoint.isOpenAi ? "max_completion_tokens" : "max_tokens");
   return {
     model: options.model,
@@ -49,6 +49,8 @@ function toBody(endpoint: Endpoint, options: ChatCompletionsOptions, request: Ll
     stream: true,
     ...(options.usage !== false && { stream_options: { include_usage: true } }),
     ...(tools.length > 0 && { tools: toChatTools(tools), tool_choice: toChatToolChoice(toolChoice) }),
+    ...(tools.length > 0 && parallelToolCalls !== undefined && { parallel_tool_calls: parallelToolCalls }),
+    ...(reasoningEffort !== undefined && { reasoning_effort: reasoningEffort }),
     ...(maxOutputTokens !== "inf" && { [limit]: maxOutputTokens }),
     ...options.body,
   };

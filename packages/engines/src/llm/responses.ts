@@ -25,12 +25,14 @@ export function createResponses(options: LlmOptions): LanguageModel {
 }
 
 function toBody({ model, body }: LlmOptions, request: LlmRequest) {
-  const { instructions, tools, toolChoice, maxOutputTokens } = request;
+  const { instructions, tools, toolChoice, maxOutputTokens, parallelToolCalls, reasoningEffort } = request;
   return {
     model,
     input: toResponseInput(request),
     ...(instructions !== "" && { instructions }),
     ...(tools.length > 0 && { tools: toResponseTools(tools), tool_choice: toResponseToolChoice(toolChoice) }),
+    ...(tools.length > 0 && parallelToolCalls !== undefined && { parallel_tool_calls: parallelToolCalls }),
+    ...(reasoningEffort !== undefined && { reasoning: { effort: reasoningEffort } }),
     ...(maxOutputTokens !== "inf" && { max_output_tokens: Math.max(LEAST_TOKENS, maxOutputTokens) }),
     stream: true,
     store: false,

@@ -46,10 +46,11 @@ export class Ears {
     const words = finalText(this.#stt.transcribe(audio, options, scope), (event) => events.push(event));
     this.#keep(
       itemId,
-      words.finally(() => {
-        scope.removeEventListener("abort", forget);
-        events.end();
-      }),
+      words.finally(() => scope.removeEventListener("abort", forget)),
+    );
+    words.then(
+      () => events.end(),
+      (error: unknown) => events.end(scope.aborted ? undefined : error),
     );
     return events;
   }

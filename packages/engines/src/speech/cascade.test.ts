@@ -223,7 +223,9 @@ test("cascade: an utterance that was heard while it was spoken is not transcribe
 test("cascade: hearing that failed on the way is done again from the whole", async () => {
   const agent = cascade({ stt: { faults: [{ kind: "cut", calls: [0] }] } });
   const session = agent.open(never);
-  for await (const event of session.listen!("item_1", once(second), never)) assert.fail(event.kind);
+  await assert.rejects(async () => {
+    for await (const event of session.listen!("item_1", once(second), never)) assert.fail(event.kind);
+  }, /cut the connection/);
   const events: SpeechEvent[] = [];
   for await (const event of session.respond(request([speech("item_1")]), never)) events.push(event);
   assert.deepEqual(events[0], { kind: "inputTranscript", itemId: "item_1", text: "Hello?" });

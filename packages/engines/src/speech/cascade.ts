@@ -15,6 +15,7 @@ import {
   type SpeechToSpeech,
   type SpeechToText,
   type SttEvent,
+  type SttOptions,
   type TextToSpeech,
 } from "@sluice/conversation";
 import { inOrder } from "../ahead.ts";
@@ -85,9 +86,14 @@ class CascadeSession implements SpeechSession {
     if (!options.tts) void this.#fallback(); // a thread takes a moment to start
   }
 
-  listen(itemId: string, audio: AsyncIterable<Pcm>, signal: AbortSignal): AsyncIterable<SttEvent> {
+  listen(
+    itemId: string,
+    audio: AsyncIterable<Pcm>,
+    signal: AbortSignal,
+    options: SttOptions = {},
+  ): AsyncIterable<SttEvent> {
     const { language } = this.#options;
-    return this.#ears.listen(itemId, audio, { ...(language !== undefined && { language }) }, signal);
+    return this.#ears.listen(itemId, audio, { ...(language !== undefined && { language }), ...options }, signal);
   }
 
   async *respond(request: SpeechRequest, signal: AbortSignal): AsyncGenerator<SpeechEvent> {
@@ -130,6 +136,8 @@ class CascadeSession implements SpeechSession {
         tools: request.tools ?? [],
         toolChoice: request.toolChoice ?? "auto",
         maxOutputTokens: request.maxOutputTokens ?? "inf",
+        parallelToolCalls: request.parallelToolCalls,
+        reasoningEffort: request.reasoningEffort,
       },
       scope,
     );
@@ -154,9 +162,11 @@ class CascadeSession implements SpeechSession {
     const read = async () => {
       for await (const event of untilAborted(reply, scope)) {
         if (event.kind === "text") text.push(event.delta);
-        else if (event.kind === "done")
+        else if (event.kind === "done") {
           text.end(); // only the usage may follow: the voice need not wait for it
-        else if (event.kind !== "reasoning") events.push(event);
+          const end = cutShort(event);
+          if (end) events.push(end);
+        } else if (event.kind !== "reasoning") events.push(event);
       }
       text.end();
     };
@@ -216,7 +226,17 @@ class CascadeSession implements SpeechSession {
 
 /** The model's words as they come, nothing spoken. */
 async function* asText(reply: AsyncIterable<LlmEvent>): AsyncGenerator<SpeechEvent> {
-  for await (const event of reply) if (event.kind !== "reasoning" && event.kind !== "done") yield event;
+  for await (const event of reply) {
+    const end = event.kind === "done" ? cutShort(event) : undefined;
+    if (end) yield end;
+    if (event.kind !== "reasoning" && event.kind !== "done") yield event;
+  }
+}
+
+/** That the reply is not whole, if so. */
+function cutShort({ reason }: Extract<LlmEvent, { kind: "done" }>): SpeechEvent | undefined {
+  if (reason === "length") return { kind: "cutShort", reason: "maxOutputTokens" };
+  return reason === "contentFilter" ? { kind: "cutShort", reason } : undefined;
 }
 
 /** False for speech in which nobody said a word. */

@@ -130,6 +130,11 @@ export class UpstreamAnswer {
       return this.#end(failure(`reported: ${reason}`));
     }
     if (response.status === "cancelled" && !this.cancelled) return this.#end(failure("broke off its answer"));
+    if (response.status === "incomplete") {
+      const filtered = asObject(response.status_details)?.reason === "content_filter";
+      this.events.push({ kind: "cutShort", reason: filtered ? "contentFilter" : "maxOutputTokens" });
+      return this.#end(undefined);
+    }
     if (!this.#said && !this.cancelled) return this.#end(failure("said that it was done, but sent nothing"));
     this.#end(undefined);
   }

@@ -39,11 +39,15 @@ export function sessionUpdate(
   };
 }
 
-/** What must hold before the first audio: our turns, not the server's. */
-export function firstUpdate({ dialect }: RealtimeOptions): Readonly<Record<string, unknown>> {
-  if (dialect === "beta") return { input_audio_format: "pcm16", turn_detection: null };
+/** What must hold before the first audio: our turns, not the server's, and the words of what it hears. */
+export function firstUpdate(options: RealtimeOptions): Readonly<Record<string, unknown>> {
+  const { dialect, transcriptionModel = "gpt-4o-mini-transcribe" } = options;
+  const transcription = transcriptionModel === null ? null : { model: transcriptionModel };
+  if (dialect === "beta") {
+    return { input_audio_format: "pcm16", input_audio_transcription: transcription, turn_detection: null };
+  }
   const format = { type: "audio/pcm", rate: 24_000 };
-  return { type: "realtime", audio: { input: { format, turn_detection: null } } };
+  return { type: "realtime", audio: { input: { format, transcription, turn_detection: null } } };
 }
 
 /** What an answer is to be like, as a session and a response say it. */

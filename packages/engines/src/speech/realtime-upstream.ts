@@ -30,6 +30,7 @@ export class Upstream {
   readonly #memory: UpstreamMemory;
   readonly #created = Promise.withResolvers<void>();
   readonly #listeners = new Map<string, Channel<SttEvent>>(); // by our item id
+  readonly #partials = new Map<string, string>(); // words so far, by our item id
   readonly #words: SpeechEvent[] = []; // of the caller, that no answer has told yet
   #sentSession = "";
   #voice = "";
@@ -234,8 +235,7 @@ export class Upstream {
         if (typeof event.item_id === "string") this.#memory.handleCommitted(event.item_id);
         return;
       case "conversation.item.input_audio_transcription.delta":
-        if (typeof event.delta === "string") this.#listenerOf(event)?.push(partial(event.delta));
-        return;
+        return this.#handlePartial(event);
       case "conversation.item.input_audio_transcription.completed":
         return this.#handleWords(event);
       case "conversation.item.input_audio_transcription.failed":
@@ -257,11 +257,22 @@ export class Upstream {
     const text = event.transcript.trim();
     const events = this.#listeners.get(itemId);
     this.#listeners.delete(itemId);
+    this.#partials.delete(itemId);
     events?.push({ kind: "final", text });
     events?.end();
     const words: SpeechEvent = { kind: "inputTranscript", itemId, text };
     if (this.#answer?.push(words) !== true) this.#words.push(words);
     if (this.#words.length > MAX_WORDS) this.#words.shift();
+  }
+
+  /** Deltas go on from each other; a partial is all that was said so far. */
+  #handlePartial(event: SocketEvent): void {
+    const itemId = this.#memory.ownIdOf(event.item_id);
+    const events = itemId === undefined ? undefined : this.#listeners.get(itemId);
+    if (itemId === undefined || !events || typeof event.delta !== "string") return;
+    const text = (this.#partials.get(itemId) ?? "") + event.delta;
+    this.#partials.set(itemId, text);
+    events.push({ kind: "partial", text, stable: false });
   }
 
   #listenerOf(event: SocketEvent): Channel<SttEvent> | undefined {
@@ -286,7 +297,3 @@ export class Upstream {
 
 /** Words of the caller that wait for an answer to tell them. */
 const MAX_WORDS = 32;
-
-function partial(text: string): SttEvent {
-  return { kind: "partial", text, stable: false };
-}

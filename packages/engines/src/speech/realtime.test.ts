@@ -220,7 +220,13 @@ test("realtime: functions are offered, called, and answered", async () => {
   const [first, second] = seen;
   assert.deepEqual(first?.session, {
     type: "realtime",
-    audio: { input: { format: { type: "audio/pcm", rate: 24_000 }, turn_detection: null } },
+    audio: {
+      input: {
+        format: { type: "audio/pcm", rate: 24_000 },
+        transcription: { model: "gpt-4o-mini-transcribe" },
+        turn_detection: null,
+      },
+    },
   });
   const { tools, tool_choice } = second!.session as { tools: unknown; tool_choice: unknown };
   assert.deepEqual(tools, [{ type: "function", name: "f", parameters: { type: "object", properties: {} } }]);

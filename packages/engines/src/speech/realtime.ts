@@ -77,7 +77,7 @@ class RealtimeSession implements SpeechSession {
     };
     hear().then(
       () => {},
-      () => events.end(), // the answer is asked for with the whole utterance, and will tell
+      (error: unknown) => events.end(signal.aborted || this.#signal.aborted ? undefined : error),
     );
     return events;
   }

@@ -18,7 +18,7 @@ import {
   type SpeechRequest,
   type SpeechSession,
   type SpeechToSpeech,
-  type SttEvent,
+  type SttOptions,
   type TurnReport,
   type Utterance,
   type VadEngine,
@@ -358,17 +358,24 @@ export class Call implements LinkListener {
     const hearing: Hearing = { audio: new PcmStream(), abort: new AbortController() };
     this.#hearing.set(itemId, hearing);
     hearing.audio.push(pcm);
-    const signal = AbortSignal.any([hearing.abort.signal, this.#ended.signal]);
-    const events = this.#engine.listen?.(itemId, hearing.audio, signal);
-    if (events) void this.#followHearing(itemId, events);
+    void this.#listen(itemId, hearing);
   }
 
-  async #followHearing(itemId: string, events: AsyncIterable<SttEvent>): Promise<void> {
+  async #listen(itemId: string, { audio, abort }: Hearing): Promise<void> {
+    const signal = AbortSignal.any([abort.signal, this.#ended.signal]);
+    let failure: EngineFailure | undefined = { code: "no_transcript", message: "The engine gave no transcript." };
     try {
-      for await (const event of events) this.#handle((now) => this.#conversation.handleHeard(now, itemId, event));
-    } catch {
-      // What it heard comes back with the response, and so does a failure.
+      const options = sttOptions(this.#conversation.session);
+      for await (const event of this.#engine.listen?.(itemId, audio, signal, options) ?? []) {
+        if (event.kind === "final") failure = undefined;
+        this.#handle((now) => this.#conversation.handleHeard(now, itemId, event));
+      }
+    } catch (error) {
+      failure = { code: "transcription_failed", message: error instanceof Error ? error.message : String(error) };
     }
+    if (failure === undefined || signal.aborted) return;
+    const reason = failure;
+    this.#handle((now) => this.#conversation.handleHearingFailed(now, itemId, reason));
   }
 
   #endHearing(itemId: string, complete: boolean): void {
@@ -431,4 +438,11 @@ export class Call implements LinkListener {
     this.#observers.clear();
     this.#options.onEnded(reason);
   }
+}
+
+/** What the client wants its words transcribed by. */
+function sttOptions({ audio }: Session): SttOptions {
+  const { language, prompt, keywords } = audio.input.transcription ?? {};
+  const expected = [prompt, keywords?.join(", ")].filter(Boolean).join("\n");
+  return { ...(language !== undefined && { language }), ...(expected !== "" && { prompt: expected }) };
 }

@@ -1,8 +1,16 @@
 /** The calls of this process: makes them, finds them by name, ends them. */
 import { randomBytes } from "node:crypto";
 import type { IdPrefix, Link, LinkListener, Milli } from "@sluice/conversation";
-import { createSession, type SessionPatch, updateSession } from "@sluice/realtime";
+import {
+  createSession,
+  type DialectName,
+  type Session,
+  type SessionPatch,
+  type SessionType,
+  updateSession,
+} from "@sluice/realtime";
 import type { Logger } from "pino";
+import { inDialect } from "../dialect-link.ts";
 import { Call, type CallEngines } from "./call.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -27,6 +35,10 @@ export interface CallRequest {
   readonly id: string;
   readonly pipe: "webrtc" | "websocket";
   readonly model: string | undefined;
+  /** Default `realtime`. */
+  readonly type?: SessionType | undefined;
+  /** Default `ga`. */
+  readonly dialect?: DialectName | undefined;
   /** What the client's secret says of the session, then what the client itself says; the latter wins. */
   readonly defaults: readonly (SessionPatch | undefined)[];
 }
@@ -63,23 +75,39 @@ export class Calls {
   }
 
   /** Begins a call on a new pipe. */
-  begin(link: Link, { id, pipe, model, defaults }: CallRequest): LinkListener {
-    const { now, engines, instructions, maxDurationMs, log } = this.#options;
+  begin(pipeLink: Link, { id, pipe, model, type, dialect = "ga", defaults }: CallRequest): LinkListener {
+    const { instructions, maxDurationMs, log } = this.#options;
     const patches = defaults.filter((patch) => patch !== undefined);
+    const asked = patches.map((patch) => patch.type).findLast((one) => one !== undefined);
     const started = createSession({
       id: createId("sess"),
       model: model ?? this.#options.model,
       expiresAt: Math.floor((Date.now() + maxDurationMs) / 1000),
-      defaults: { instructions },
+      defaults: { instructions, type: type ?? asked ?? "realtime" },
     });
     const session = patches.reduce((current, patch) => {
       const updated = updateSession(current, patch, { voiceLocked: false });
       return updated.ok ? updated.session : current;
     }, started);
-    const call = new Call(link, {
+    let call: Call | undefined;
+    const listener = inDialect(
+      dialect,
+      pipeLink,
+      (link) => (call = this.#create(link, id, session, model !== undefined)),
+    );
+    if (!call || !listener) throw new Error("a call has a listener");
+    this.#calls.set(id, call);
+    this.#metrics().handleStarted(pipe);
+    log.info({ call: id, pipe, active: this.#calls.size }, "call began");
+    return listener;
+  }
+
+  #create(link: Link, id: string, session: Session, modelLocked: boolean): Call {
+    const { now, engines, maxDurationMs, log } = this.#options;
+    return new Call(link, {
       id,
       session,
-      modelLocked: model !== undefined,
+      modelLocked,
       engines,
       now,
       createId,
@@ -88,15 +116,11 @@ export class Calls {
       onTurn: (report) => this.#metrics().handleTurn(report),
       onEnded: (reason) => this.#handleEnded(id, reason),
     });
-    this.#calls.set(id, call);
-    this.#metrics().handleStarted(pipe);
-    log.info({ call: id, pipe, active: this.#calls.size }, "call began");
-    return call;
   }
 
   /** Another connection to a call under way, `undefined` when there is none of that name. */
-  observe(id: string, link: Link): LinkListener | undefined {
-    return this.#calls.get(id)?.observe(link);
+  observe(id: string, link: Link, dialect: DialectName = "ga"): LinkListener | undefined {
+    return inDialect(dialect, link, (translated) => this.#calls.get(id)?.observe(translated));
   }
 
   hangup(id: string): boolean {

@@ -117,7 +117,13 @@ test("takes a call by HTTP and a session by WebSocket on one port", async (t) =>
   assert.equal(await next(socket), '{"type":"session.created"}');
   socket.send("hello");
   assert.equal(await next(socket), '{"type":"echo","text":"hello"}');
-  assert.deepEqual(heard[0]?.request, { model: "m", callId: undefined, defaults: undefined });
+  assert.deepEqual(heard[0]?.request, {
+    model: "m",
+    callId: undefined,
+    type: "realtime",
+    dialect: "ga",
+    defaults: undefined,
+  });
   socket.close(1000);
   await until(() => heard[0]?.closed !== undefined);
   assert.equal(heard[0]?.closed, "the client hung up");

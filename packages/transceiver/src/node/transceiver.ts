@@ -9,6 +9,7 @@ import { chooseRelay, type PublicRelay, readWhereabouts } from "../relayed/steer
 import { Auth } from "../signaling/auth.ts";
 import { AtCapacity, type CallDirectory } from "../signaling/calls.ts";
 import { ClientSecrets } from "../signaling/client-secret.ts";
+import { dialectOf } from "../signaling/handshake.ts";
 import { createSignaling } from "../signaling/signaling.ts";
 import { type CallEngines, ignoring } from "./call.ts";
 import { Calls, createId } from "./calls.ts";
@@ -112,12 +113,13 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   });
   const directory: CallDirectory = {
     async openWebRtc({ offer, session, defaults, model: asked, header }) {
+      const dialect = dialectOf(header);
       if (!calls.hasRoom) throw new AtCapacity();
       const relay =
         options.relays && chooseRelay(options.relays.public, readWhereabouts(header, options.relays.regionHeaders));
       return webRtc.answer(
         offer,
-        (link, id) => calls.begin(link, { id, pipe: "webrtc", model: asked, defaults: [defaults, session] }),
+        (link, id) => calls.begin(link, { id, pipe: "webrtc", model: asked, dialect, defaults: [defaults, session] }),
         relay,
       );
     },
@@ -146,13 +148,20 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     host,
     port,
     staticDir: options.staticDir,
-    onWebSocket: ({ model: asked, callId, defaults }) => {
+    onWebSocket: ({ model: asked, callId, type, dialect, defaults }) => {
       if (callId !== undefined) {
-        return (link) => calls.observe(callId, link) ?? endAtOnce(link);
+        return (link) => calls.observe(callId, link, dialect) ?? endAtOnce(link);
       }
       if (!calls.hasRoom) throw new AtCapacity();
       return (link) =>
-        calls.begin(link, { id: createId("sess"), pipe: "websocket", model: asked, defaults: [defaults] });
+        calls.begin(link, {
+          id: createId("sess"),
+          pipe: "websocket",
+          model: asked,
+          type,
+          dialect,
+          defaults: [defaults],
+        });
     },
     onError,
     now,

@@ -75,7 +75,8 @@ export class ClientSecrets {
     const id = Buffer.from(this.#options.random(12)).toString("base64url");
     const exp = Math.floor(now) + seconds;
     const json = session && JSON.stringify(session);
-    const inline = json === undefined || json.length <= MAX_INLINE;
+    // What rides along can be read by whoever gets the secret: keys of MCP servers stay here.
+    const inline = json === undefined || (json.length <= MAX_INLINE && !holdsKeys(session));
     if (!inline && !this.#keep(now, id, json, exp)) return undefined;
     const payload: Payload = {
       id,
@@ -139,6 +140,10 @@ export class ClientSecrets {
   #sign(record: string): string {
     return createHmac("sha256", this.#options.key).update(`${PREFIX}${record}`).digest("base64url");
   }
+}
+
+function holdsKeys(session: SessionPatch | undefined): boolean {
+  return session?.tools?.some((tool) => tool.type === "mcp" && (tool.authorization ?? tool.headers)) ?? false;
 }
 
 // Compared as text: base64url has several spellings of the same bytes, and only one is ours.

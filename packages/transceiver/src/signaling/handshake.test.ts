@@ -21,22 +21,35 @@ test("reads what a client wants, and ignores what it does not know", () => {
     assert.ok(verdict.ok, target);
     return verdict.request;
   };
-  const nothing = { model: undefined, callId: undefined, defaults: undefined };
+  const nothing = { model: undefined, callId: undefined, type: "realtime", dialect: "ga", defaults: undefined };
   assert.deepEqual(wanted("/v1/realtime"), nothing);
   assert.deepEqual(wanted("/v1/realtime?model=gpt-realtime&temperature=0.8"), { ...nothing, model: "gpt-realtime" });
   assert.deepEqual(wanted("/v1/realtime?call_id=rtc_1"), { ...nothing, callId: "rtc_1" });
   assert.deepEqual(wanted("/v1/realtime?model="), nothing);
+  assert.deepEqual(wanted("/v1/realtime?intent=transcription"), { ...nothing, type: "transcription" });
 });
 
 test("refuses other paths, unknown calls, sessions that are not offered, and bad keys", () => {
   assert.equal(statusOf(judge("/v1/live")), 404);
   assert.equal(statusOf(judge("/v1/realtime/")), 404);
   assert.equal(statusOf(judge("/v1/realtime?call_id=rtc_2")), 404);
-  assert.equal(statusOf(judge("/v1/realtime?intent=transcription")), 400);
+  assert.equal(statusOf(judge("/v1/realtime?intent=translation")), 400);
   assert.equal(statusOf(judge("/v1/realtime", {}, "sk-1")), 401);
   assert.equal(statusOf(judge("/v1/realtime", { origin: "https://evil.example" })), 403);
   // Whether a call exists is nobody's business without a key.
   assert.equal(statusOf(judge("/v1/realtime?call_id=rtc_2", {}, "sk-1")), 401);
+});
+
+test("speaks the beta's dialect to who marks it, and to nobody else", () => {
+  const dialect = (headers: Record<string, string>) => {
+    const verdict = judge("/v1/realtime", headers);
+    assert.ok(verdict.ok);
+    return verdict.request.dialect;
+  };
+  assert.equal(dialect({ "openai-beta": "realtime=v1" }), "beta");
+  assert.equal(dialect({ "sec-websocket-protocol": "realtime, openai-beta.realtime-v1" }), "beta");
+  assert.equal(dialect({ "openai-beta": "assistants=v2" }), "ga");
+  assert.equal(dialect({ "sec-websocket-protocol": "realtime, openai-agents-sdk.0.20.0" }), "ga");
 });
 
 test("hands on the session of a client secret, and spends a single-use one on a session but not on a look", () => {

@@ -1,5 +1,5 @@
 /** Judges a WebSocket handshake (RFC 6455, section 4.2) before it is answered: where to, who, and to which call. */
-import type { SessionPatch } from "@sluice/realtime";
+import type { DialectName, SessionPatch, SessionType } from "@sluice/realtime";
 import type { Auth, Caller } from "./auth.ts";
 import type { CallDirectory } from "./calls.ts";
 import { type HttpError, refusalError, requestError } from "./http-error.ts";
@@ -10,6 +10,9 @@ export interface WebSocketRequest {
   readonly model: string | undefined;
   /** Present when the client wants to follow and steer a call that is under way. */
   readonly callId: string | undefined;
+  /** `?intent=transcription`, or a conversation. */
+  readonly type: SessionType;
+  readonly dialect: DialectName;
   /** The session that the client's secret carries. */
   readonly defaults: SessionPatch | undefined;
 }
@@ -39,7 +42,7 @@ export function judgeHandshake(
   const model = parameter("model");
   const callId = parameter("call_id");
   const intent = parameter("intent");
-  if (intent !== undefined && intent !== "conversation") {
+  if (intent !== undefined && intent !== "conversation" && intent !== "transcription") {
     const message = `Sessions for '${intent.slice(0, 32)}' are not offered here.`;
     return refuse(requestError(400, "invalid_value", message, "intent"));
   }
@@ -50,5 +53,15 @@ export function judgeHandshake(
     return refuse(requestError(404, "call_not_found", message, "call_id"));
   }
   const defaults = grant.kind === "secret" ? grant.session : undefined;
-  return { ok: true, request: { model, callId, defaults } };
+  const type = intent === "transcription" ? intent : (defaults?.type ?? "realtime");
+  return { ok: true, request: { model, callId, type, dialect: dialectOf(caller.header), defaults } };
+}
+
+const BETA_PROTOCOL = "openai-beta.realtime-v1";
+
+/** The beta's, when the client marks it, which browsers can do by a subprotocol only. */
+export function dialectOf(header: Caller["header"]): DialectName {
+  const offered = (header("sec-websocket-protocol") ?? "").split(",").map((one) => one.trim());
+  const asked = (header("openai-beta") ?? "").split(",").map((one) => one.trim());
+  return offered.includes(BETA_PROTOCOL) || asked.includes("realtime=v1") ? "beta" : "ga";
 }

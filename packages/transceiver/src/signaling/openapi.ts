@@ -126,7 +126,23 @@ export function createOpenApi(version: string) {
         post: {
           operationId: "createSessionLegacy",
           summary: "Mint a client secret (former path)",
-          description: "Takes a session in today's shape; members of the beta shape are ignored.",
+          description: "Takes a session in the beta's flat shape, or in today's; shows it in the flat one.",
+          deprecated: true,
+          requestBody: { content: { "application/json": { schema: session } } },
+          responses: {
+            200: json({ $ref: "#/components/schemas/SessionWithSecret" }, "The session and its secret."),
+            400: errorResponse("A parameter is wrong."),
+            ...refused,
+            413: errorResponse("The body is longer than 1 MiB."),
+            429: errorResponse("Too many secrets with long sessions are in use."),
+          },
+        },
+      },
+      "/v1/realtime/transcription_sessions": {
+        post: {
+          operationId: "createTranscriptionSessionLegacy",
+          summary: "Mint a client secret for a session that only transcribes (former path)",
+          description: "Takes a session in the beta's flat shape, or in today's; shows it in the flat one.",
           deprecated: true,
           requestBody: { content: { "application/json": { schema: session } } },
           responses: {

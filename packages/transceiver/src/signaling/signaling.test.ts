@@ -211,7 +211,10 @@ test("mints with defaults, and within bounds", async () => {
   for (const seconds of [9, 7201, 1.5, "60"]) {
     assert.equal((await errorOf(mint({ expires_after: { seconds } }))).param, "expires_after.seconds");
   }
-  assert.equal((await errorOf(mint({ session: { type: "transcription" } }))).param, "session.type");
+  assert.equal((await errorOf(mint({ session: { type: "translation" } }))).param, "session.type");
+  const words = await mint({ session: { type: "transcription" } });
+  const shown = (await words.json()) as { session: { object: string } };
+  assert.equal(shown.session.object, "realtime.transcription_session");
   assert.equal((await errorOf(mint([]))).status, 400);
 });
 
@@ -238,9 +241,26 @@ test("does not let a client secret mint another", async () => {
 test("mints at the former path too", async () => {
   const { ask } = createServer();
   const response = await ask("/v1/realtime/sessions", post('{"model":"m","voice":"alloy"}', "application/json"));
-  const session = (await response.json()) as { model: string; client_secret: { value: string; expires_at: number } };
-  assert.equal(session.model, "m");
+  const session = (await response.json()) as { model: string; voice: string; client_secret: { value: string } };
+  assert.deepEqual([session.model, session.voice], ["m", "alloy"], "flat in, flat out");
   assert.match(session.client_secret.value, /^ek_/);
+  const body = '{"input_audio_format":"g711_ulaw"}';
+  const words = await ask("/v1/realtime/transcription_sessions", post(body, "application/json"));
+  const { object, input_audio_format } = (await words.json()) as { object: string; input_audio_format: string };
+  assert.deepEqual([object, input_audio_format], ["realtime.transcription_session", "g711_ulaw"]);
+});
+
+test("keeps the keys of MCP servers out of a secret, which anybody who has it can read, and out of the answer", async () => {
+  const { ask, requests } = createServer({ apiKey: "sk-1" });
+  const tools = [{ type: "mcp", server_label: "docs", authorization: "canary" }];
+  const body = JSON.stringify({ session: { tools } });
+  const minted = await ask("/v1/realtime/client_secrets", post(body, "application/json", "sk-1"), "1.2.3.4");
+  const text = await minted.text();
+  const { value } = JSON.parse(text) as { value: string };
+  const [record = ""] = value.slice(3).split(".");
+  assert.doesNotMatch(text + Buffer.from(record, "base64url").toString(), /canary/);
+  assert.equal((await ask("/v1/realtime/calls", post(OFFER, "application/sdp", value), "1.2.3.4")).status, 201);
+  assert.deepEqual(requests[0]?.defaults?.tools, tools, "and its sessions have them all the same");
 });
 
 test("asks for a key everywhere but where health and the API are described", async () => {

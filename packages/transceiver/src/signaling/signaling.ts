@@ -2,7 +2,15 @@
  * The HTTP side of the Realtime API: takes WebRTC calls, mints client secrets, tells of the server's health. WebSocket
  * handshakes are next door, in `handshake.ts`; listening is the business of `src/node/http.ts`.
  */
-import { createSession, invalidRequest, parseSession, type SessionPatch } from "@sluice/realtime";
+import {
+  createSession,
+  describeSession,
+  fromBetaSession,
+  invalidRequest,
+  parseSession,
+  type SessionPatch,
+  toBetaSession,
+} from "@sluice/realtime";
 import { type Context, Hono } from "hono";
 import { z } from "zod";
 import type { Auth, Caller, Grant } from "./auth.ts";
@@ -90,8 +98,18 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
       expiresAt: secret.expiresAt,
       defaults: session,
     });
-    return { secret, effective };
+    return { secret, effective: describeSession(effective) };
   };
+
+  /** The beta's client secrets: its flat sessions in and out; GA members are understood, too. */
+  const mintBeta = (type: "realtime" | "transcription") =>
+    guarded(async ({ req }, grant) => {
+      const session = readSession(fromBetaSession(await readJson(req.raw)), "");
+      const minted = mint(grant, { ...session, type }, undefined, false);
+      if ("error" in minted) return toResponse(minted);
+      const { value, expiresAt } = minted.secret;
+      return noStore({ ...toBetaSession(minted.effective), client_secret: { value, expires_at: expiresAt } });
+    });
 
   app.use(cors);
   app.post("/v1/realtime/calls", openCall);
@@ -117,15 +135,8 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
       return noStore({ value, expires_at: expiresAt, session: minted.effective });
     }),
   );
-  app.post(
-    "/v1/realtime/sessions",
-    guarded(async ({ req }, grant) => {
-      const minted = mint(grant, readSession(await readJson(req.raw), ""), undefined, false);
-      if ("error" in minted) return toResponse(minted);
-      const { value, expiresAt } = minted.secret;
-      return noStore({ ...minted.effective, client_secret: { value, expires_at: expiresAt } });
-    }),
-  );
+  app.post("/v1/realtime/sessions", mintBeta("realtime"));
+  app.post("/v1/realtime/transcription_sessions", mintBeta("transcription"));
   app.get("/v1/realtime", () => {
     const error = requestError(426, "upgrade_required", "This is a WebSocket endpoint: send an upgrade request.", null);
     return toResponse({ ...error, headers: { upgrade: "websocket", connection: "upgrade" } });
