@@ -11,6 +11,15 @@ import {
   TalkspurtDecoder,
   UtteranceDecoder,
 } from "@sluice/realtime";
+import { CapsuleDecoder, encodeClose, encodeDrain } from "../../packages/transceiver/src/webtransport/capsule.ts";
+import {
+  decodeSettings,
+  encodeControlStart,
+  encodeFrame as encodeHttp3Frame,
+  FrameDecoder as Http3FrameDecoder,
+  ourSettings,
+} from "../../packages/transceiver/src/webtransport/http3-frame.ts";
+import { decodeFieldSection, encodeFieldSection } from "../../packages/transceiver/src/webtransport/qpack.ts";
 import type { FuzzTarget } from "./target.ts";
 
 const frame = { time: 960, packet: Uint8Array.of(0xf8, 1, 2, 3) };
@@ -24,7 +33,12 @@ function inPieces(input: Uint8Array, push: (piece: Uint8Array) => unknown): void
   push(input.subarray(at));
 }
 
-/** The parsers of docs/webtransport.md. */
+const keptFrames = new Map([
+  [1, 200],
+  [4, 100],
+]);
+
+/** The parsers of HTTP/3, and of docs/webtransport.md. */
 export const webTransportTargets: readonly FuzzTarget[] = [
   {
     name: "event stream",
@@ -53,6 +67,39 @@ export const webTransportTargets: readonly FuzzTarget[] = [
     parse: (input) => {
       const decoder = new UtteranceDecoder();
       inPieces(input, (piece) => decoder.push(piece));
+    },
+  },
+  {
+    name: "QPACK field section",
+    seeds: [
+      encodeFieldSection([
+        { name: ":method", value: "CONNECT" },
+        { name: ":path", value: "/v1/realtime/webtransport?token=x" },
+        { name: "sec-webtransport-http3-draft02", value: "1" },
+      ]),
+      Buffer.from("00005186e3c2e5f23a6b2789a0abd3d72dbd3f", "hex"),
+    ],
+    maxSize: 160,
+    share: 0.5,
+    parse: decodeFieldSection,
+  },
+  {
+    name: "HTTP/3 frames and capsules",
+    seeds: [
+      join(encodeControlStart(ourSettings).subarray(1), encodeHttp3Frame(0x21, new Uint8Array(3))),
+      join(encodeHttp3Frame(1, new Uint8Array(8)), encodeDrain(), encodeClose(5, "draining")),
+    ],
+    maxSize: 128,
+    share: 0.5,
+    parse: (input) => {
+      const frames = new Http3FrameDecoder(keptFrames);
+      const capsules = new CapsuleDecoder();
+      inPieces(input, (bytes) => {
+        for (const piece of frames.push(bytes)) {
+          if (piece.kind === "data") capsules.push(piece.data);
+          else if (piece.kind === "frame") decodeSettings(piece.payload);
+        }
+      });
     },
   },
   { name: "frame datagram", seeds: [encodeFrameDatagram(frame)], maxSize: 48, share: 0.5, parse: decodeFrameDatagram },
