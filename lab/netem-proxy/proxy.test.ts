@@ -3,6 +3,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { networkProfile } from "@sluice/netem";
 import { NetemProxy, type NetemProxyOptions } from "./proxy.ts";
 
 const HOST = "127.0.0.1";
@@ -57,6 +58,21 @@ test("impairments act on each direction alone and may change on the way", async 
   caller.socket.send("slow", proxy.port, HOST);
   assert.equal((await caller.next()).text, "echo slow");
   assert.ok(performance.now() - sentAt >= 29);
+});
+
+test("a profile makes the network that was measured, until another one does", async (context) => {
+  const { server, proxy, client } = await start(context);
+  const caller = await client();
+  proxy.become({ ...networkProfile("lte"), up: { delayMs: 25 }, down: { delayMs: 25 }, rebindEveryMs: 40 });
+  const sentAt = performance.now();
+  caller.socket.send("a", proxy.port, HOST);
+  const before = await server.next();
+  assert.equal((await caller.next()).text, "echo a");
+  assert.ok(performance.now() - sentAt >= 49);
+  await sleep(60);
+  proxy.become(networkProfile("clear"));
+  caller.socket.send("b", proxy.port, HOST);
+  assert.notEqual((await server.next()).port, before.port);
 });
 
 async function start(context: TestContext, options: Partial<NetemProxyOptions> = {}) {

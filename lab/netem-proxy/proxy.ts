@@ -6,7 +6,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { performance } from "node:perf_hooks";
-import { type Address, type Impairments, Link, type LinkStats } from "@sluice/netem";
+import { type Address, type Impairments, Link, type LinkStats, type NetworkProfile } from "@sluice/netem";
 
 /** Settings of a proxy. */
 export interface NetemProxyOptions {
@@ -22,6 +22,8 @@ export interface NetemProxyOptions {
   readonly down?: Impairments;
   /** Local address that the server sees. Default: the one of `listen`. */
   readonly outer?: string;
+  /** How often every client gets a new source port. Default: never. */
+  readonly rebindEveryMs?: number;
   /** Told of every packet as it is handed to the client at `inner`. */
   readonly onDelivered?: (packet: Uint8Array, inner: Address) => void;
 }
@@ -45,6 +47,7 @@ export class NetemProxy {
   #outer: string;
   #target: Address;
   #timer: NodeJS.Timeout | undefined;
+  #rebinding: NodeJS.Timeout | undefined;
   #sendErrors = 0;
 
   /** Starts a proxy. */
@@ -60,8 +63,9 @@ export class NetemProxy {
     this.#outer = options.outer ?? options.listen.address;
     this.#target = options.target;
     this.#onDelivered = options.onDelivered;
-    this.#up = new Link(options.up ?? {}, options.seed);
-    this.#down = new Link(options.down ?? {}, options.seed ^ 0x5bd1e995);
+    this.#up = new Link(options.up ?? {}, options.seed, options.seed);
+    this.#down = new Link(options.down ?? {}, options.seed ^ 0x5bd1e995, options.seed);
+    if (options.rebindEveryMs) this.#rebinding = setInterval(() => this.rebind(), options.rebindEveryMs);
     this.#socket = createUdpSocket(options.listen.address);
     this.#socket.on("message", (packet, { address, port }) => {
       const client = this.#clientAt({ address, port });
@@ -87,6 +91,13 @@ export class NetemProxy {
     if (down) this.#down.impair(down);
   }
 
+  /** Makes the network that of `profile` from now on. */
+  become({ up, down, rebindEveryMs }: NetworkProfile): void {
+    this.impair({ up, down });
+    clearInterval(this.#rebinding);
+    this.#rebinding = rebindEveryMs === undefined ? undefined : setInterval(() => this.rebind(), rebindEveryMs);
+  }
+
   /** Gives every client a new source port, as a NAT does that lost its state: what comes to the old ones is lost. */
   rebind(): void {
     for (const client of this.#clients.values()) this.#replaceSocket(client);
@@ -106,6 +117,7 @@ export class NetemProxy {
   /** Ends the proxy. */
   close(): void {
     clearTimeout(this.#timer);
+    clearInterval(this.#rebinding);
     this.#socket.close();
     for (const { socket } of this.#clients.values()) socket.close();
     for (const socket of this.#retired) socket.close();

@@ -1,9 +1,10 @@
 /**
  * One direction of an impaired network path, in virtual time. Drive it: hand it each packet as it is sent, then take what
- * has arrived by now and wait for `pollTimeout()`. Impairments act in the order of a real path: MTU, loss, queue and
- * rate at the bottleneck, then delay, jitter and reordering, corruption and duplication on the way.
+ * has arrived by now and wait for `pollTimeout()`. Impairments act in the order of a real path: MTU, loss, standstills, queue
+ * and rate at the bottleneck, then delay, jitter and reordering, corruption and duplication on the way.
  */
 import { type Loss, LossModel } from "./loss.ts";
+import { type Outage, OutageSchedule } from "./outages.ts";
 import { createRandom, normal, type Random } from "./random.ts";
 
 /** A time or a duration in milliseconds. */
@@ -33,6 +34,8 @@ export interface Impairments {
   readonly mtu?: number;
   /** Swallows everything. Default false. */
   readonly blackhole?: boolean;
+  /** Times when nothing moves. Default none. */
+  readonly outages?: readonly Outage[];
 }
 
 /** What became of the packets. */
@@ -43,6 +46,10 @@ export interface LinkStats {
   queueDropped: number;
   tooBig: number;
   blackholed: number;
+  /** Lost in a standstill that drops. */
+  outageLost: number;
+  /** Held up by a standstill that does not. */
+  delayedByOutage: number;
   duplicated: number;
   corrupted: number;
   reordered: number;
@@ -74,6 +81,8 @@ export class Link<T = undefined> {
     queueDropped: 0,
     tooBig: 0,
     blackholed: 0,
+    outageLost: 0,
+    delayedByOutage: 0,
     duplicated: 0,
     corrupted: 0,
     reordered: 0,
@@ -81,15 +90,20 @@ export class Link<T = undefined> {
   readonly #random: Random;
   readonly #loss: LossModel;
   readonly #transit: Transit<T>[] = []; // a heap: earliest arrival, then earliest order, first
+  readonly #pathSeed: number;
   #impairments: Impairments;
+  #outages: readonly OutageSchedule[] = [];
   #bottleneckFreeAt: Milli = 0;
   #lastArrival: Milli = 0;
   #order = 0;
 
-  constructor(impairments: Impairments, seed: number) {
+  /** `pathSeed` decides when the path stands still: both directions of a path share it. Default: `seed`. */
+  constructor(impairments: Impairments, seed: number, pathSeed: number = seed) {
     this.#impairments = impairments;
     this.#random = createRandom(seed);
     this.#loss = new LossModel(this.#random);
+    this.#pathSeed = pathSeed;
+    this.impair(impairments);
   }
 
   /** What the path does now. */
@@ -99,6 +113,10 @@ export class Link<T = undefined> {
 
   /** Changes what the path does to packets that are sent from now on. */
   impair(impairments: Impairments): void {
+    const { outages = [] } = impairments;
+    const unchanged =
+      outages.length === this.#outages.length && outages.every((o, i) => o === this.#outages[i]!.outage);
+    if (!unchanged) this.#outages = outages.map((outage, i) => new OutageSchedule(outage, this.#pathSeed + 101 * i));
     this.#impairments = impairments;
   }
 
@@ -110,7 +128,12 @@ export class Link<T = undefined> {
     else if (packet.length > mtu) this.stats.tooBig += 1;
     else if (this.#loss.next(loss)) this.stats.lost += 1;
     else {
-      const leaves = this.#leaveBottleneck(now, packet.length);
+      const moves = this.#passOutages(now);
+      if (moves === undefined) {
+        this.stats.outageLost += 1;
+        return;
+      }
+      const leaves = this.#leaveBottleneck(moves, packet.length);
       if (leaves === undefined || this.#transit.length >= MAX_IN_TRANSIT) {
         this.stats.queueDropped += 1;
         return;
@@ -135,6 +158,19 @@ export class Link<T = undefined> {
     this.#removeFirst();
     this.stats.delivered += 1;
     return first;
+  }
+
+  /** When the path moves for a packet that came `now`; `undefined` when a standstill swallows it. */
+  #passOutages(now: Milli): Milli | undefined {
+    let moves = now;
+    for (const schedule of this.#outages) {
+      const until = schedule.standsUntil(now);
+      if (until === undefined) continue;
+      if (schedule.outage.drops) return undefined;
+      moves = Math.max(moves, until);
+    }
+    if (moves > now) this.stats.delayedByOutage += 1;
+    return moves;
   }
 
   /** When a packet that came `now` has left the bottleneck; `undefined` when its queue is full. */
