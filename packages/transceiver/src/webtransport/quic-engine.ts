@@ -61,13 +61,13 @@ export interface QuicIncoming {
   readonly from: Address;
   /** It carries our Retry token for this address: `retry` would be no use and is taken for `accept`. */
   readonly validated: boolean;
-  /** The destination connection ID that the client chose, or that our Retry gave it. */
-  readonly destinationCid: Uint8Array;
+  /** The destination connection ID that the client chose at first, before a Retry. */
+  readonly originalCid: Uint8Array;
 }
 
 /** Where an endpoint's connection IDs come from. */
 export interface QuicCidSource {
-  /** Bytes of every ID, 8 to 20: short headers do not say it (RFC 9000 section 17.3). */
+  /** Bytes of every ID, 8 to 20: short headers do not say it (RFC 9000 section 17.3). 0 for one that only connects. */
   readonly length: number;
   /** A new ID that nobody can link to an earlier one; called before the engine works, for a stock of a few dozen. */
   mint(): Uint8Array;
@@ -161,7 +161,7 @@ export type QuicEvent =
   | { readonly kind: "datagram"; readonly connection: QuicConnection; readonly data: Uint8Array }
   /** The peer's address changed (RFC 9000 section 9). Validated meanwhile; until then we send it at most 3 times what it sent. */
   | { readonly kind: "pathChanged"; readonly connection: QuicConnection; readonly remote: Address }
-  /** The last event of a connection. What its streams still held is gone. */
+  /** The last event of a connection. What came before can be read until `drainTransmits`. */
   | { readonly kind: "closed"; readonly connection: QuicConnection; readonly close: QuicClose };
 
 /** Why a connection ended. */
