@@ -10,6 +10,7 @@ import { createAgent } from "./agent.ts";
 import type { StartSettings, TransceiverSettings } from "./commands.ts";
 import { isLoopback, UsageError } from "./flags.ts";
 import type { Running } from "./running.ts";
+import { createTracing } from "./tracing.ts";
 
 /** Starts page, API, media and agent in one process; throws {@link UsageError} for what the user can mend. */
 export async function start(settings: StartSettings, version: string): Promise<Running> {
@@ -72,6 +73,7 @@ type Place = Pick<TransceiverOptions, "keyRing" | "serverId" | "relays" | "regis
 async function serve(settings: StartSettings, place: Place, version: string) {
   const [vad, tts] = await Promise.all([createSileroVad(), createEspeak()]);
   const agent = createAgent(settings, process.env, tts);
+  const tracing = await createTracing(process.env, version);
   const transceiver = await serveTransceiver({
     ...place,
     host: settings.host,
@@ -85,12 +87,13 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     version,
     staticDir: findConsole(),
     maxCalls: settings["max-calls"],
+    tracer: tracing?.tracer,
     log: pino({ level: settings["log-level"] }, pino.destination({ dest: 2, sync: true })),
   }).catch((cause: unknown) => {
     throw explain(cause, settings);
   });
   const close = async () => {
-    await Promise.all([vad.close(), tts?.close()]);
+    await Promise.all([vad.close(), tts?.close(), tracing?.close()]);
   };
   return { transceiver, agent: agent.speech.description, close };
 }

@@ -32,6 +32,8 @@ export interface TurnInstants {
 /** A turn's account. With clock `egress` the stages before our door and after it are unknown and absent. */
 export interface TurnTimeline {
   readonly clock: PlayoutClock;
+  /** When the first stage began, in the server's clock. */
+  readonly startedAt: Milli;
   readonly totalMs: Milli;
   readonly stages: readonly Stage[];
 }
@@ -51,5 +53,5 @@ export function formatTimeline(turn: TurnInstants): TurnTimeline | undefined {
   stages.push({ name: "egress", ms: firstSentAt - firstAudioAt });
   if (atEar) stages.push({ name: "playout", ms: heardAt - firstSentAt });
   const totalMs = stages.reduce((sum, stage) => sum + stage.ms, 0);
-  return { clock: atEar ? "client" : "egress", totalMs, stages };
+  return { clock: atEar ? "client" : "egress", startedAt: atEar ? mouthAt : arrivedAt, totalMs, stages };
 }

@@ -59,6 +59,8 @@ export interface CallOptions {
   readonly log: Logger;
   /** Called with every turn that was measured. */
   readonly onTurn: (report: TurnReport) => void;
+  /** Called when an engine could not answer, with the error's code. */
+  readonly onFailure?: ((code: string) => void) | undefined;
   /** The call is over; called once. */
   readonly onEnded: (reason: string) => void;
 }
@@ -403,7 +405,9 @@ export class Call implements LinkListener {
     } finally {
       this.#running.delete(responseId);
     }
-    if (!signal.aborted) this.#handle((now) => this.#conversation.handleEngineEnded(now, responseId, failure));
+    if (signal.aborted) return;
+    if (failure) this.#options.onFailure?.(failure.code);
+    this.#handle((now) => this.#conversation.handleEngineEnded(now, responseId, failure));
   }
 
   #arm(): void {

@@ -1,5 +1,6 @@
 /** The calls of this process: makes them, finds them by name, ends them. */
 import { randomBytes } from "node:crypto";
+import type { Tracer } from "@opentelemetry/api";
 import type { IdPrefix, Link, LinkListener, Milli } from "@sluice/conversation";
 import {
   createSession,
@@ -12,6 +13,7 @@ import {
 import type { Logger } from "pino";
 import { inDialect } from "../dialect-link.ts";
 import { Call, type CallEngines } from "./call.ts";
+import { CallTrace } from "./call-trace.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** Settings of {@link Calls}. */
@@ -28,6 +30,8 @@ export interface CallsOptions {
   /** The longest call. */
   readonly maxDurationMs: Milli;
   readonly log: Logger;
+  /** Where calls are recorded as spans; default nowhere. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** How a call is to begin. */
@@ -93,7 +97,7 @@ export class Calls {
     const listener = inDialect(
       dialect,
       pipeLink,
-      (link) => (call = this.#create(link, id, session, model !== undefined)),
+      (link) => (call = this.#create(link, id, session, model !== undefined, pipe)),
     );
     if (!call || !listener) throw new Error("a call has a listener");
     this.#calls.set(id, call);
@@ -102,8 +106,10 @@ export class Calls {
     return listener;
   }
 
-  #create(link: Link, id: string, session: Session, modelLocked: boolean): Call {
-    const { now, engines, maxDurationMs, log } = this.#options;
+  #create(link: Link, id: string, session: Session, modelLocked: boolean, pipe: string): Call {
+    const { now, engines, maxDurationMs, log, tracer } = this.#options;
+    const description = { id, pipe, model: session.model };
+    const trace = tracer && new CallTrace(tracer, Date.now() - now(), now(), description);
     return new Call(link, {
       id,
       session,
@@ -113,8 +119,15 @@ export class Calls {
       createId,
       maxDurationMs,
       log,
-      onTurn: (report) => this.#metrics().handleTurn(report),
-      onEnded: (reason) => this.#handleEnded(id, reason),
+      onTurn: (report) => {
+        this.#metrics().handleTurn(report);
+        trace?.handleTurn(report);
+      },
+      onFailure: (code) => trace?.handleFailure(now(), code),
+      onEnded: (reason) => {
+        trace?.handleEnded(now(), reason);
+        this.#handleEnded(id, reason);
+      },
     });
   }
 

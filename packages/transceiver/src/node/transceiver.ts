@@ -1,5 +1,6 @@
 /** A transceiver: one process that answers calls over WebRTC and WebSocket and holds their conversations. */
 import { createHmac, randomBytes } from "node:crypto";
+import type { Tracer } from "@opentelemetry/api";
 import type { Link, LinkListener, Milli } from "@sluice/conversation";
 import type { KeyRing, ServerId } from "@sluice/routing";
 import type { Logger } from "pino";
@@ -50,6 +51,8 @@ export interface TransceiverOptions {
   /** The longest call. Default one hour, as at OpenAI. */
   readonly maxCallMs?: Milli | undefined;
   readonly log: Logger;
+  /** Where calls are recorded as OpenTelemetry spans; default nowhere. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** Relays in front of a transceiver. */
@@ -96,7 +99,8 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   const maxCallMs = options.maxCallMs ?? HOUR_MS;
   const metrics: Metrics = new Metrics(() => calls.size);
   const { instructions = "" } = options;
-  const callsOptions = { engines, model, instructions, now, maxCalls: options.maxCalls, maxDurationMs: maxCallMs, log };
+  const { maxCalls, tracer } = options;
+  const callsOptions = { engines, model, instructions, now, maxCalls, maxDurationMs: maxCallMs, log, tracer };
   const calls: Calls = new Calls(callsOptions, () => metrics);
   const opus = await loadOpus();
   const webRtc = await serveWebRtc({
