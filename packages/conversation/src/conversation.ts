@@ -34,14 +34,17 @@ import { durationMs, type Milli, type Pcm } from "./audio.ts";
 import type { VoiceWindow } from "./endpointer.ts";
 import type { Began, ContextItem, SpeechEvent, SpeechRequest, SttEvent } from "./engines.ts";
 import { formatLedger, formatTurn } from "./extensions.ts";
+import type { Forecast } from "./forecast.ts";
 import { IdleTimer } from "./idle.ts";
 import { giveAudio, takeAudio } from "./item-audio.ts";
 import type { LinkCapabilities, OrderedAudio, Utterance } from "./link.ts";
-import { type CallerUtterance, Listener } from "./listener.ts";
+import { type CallerUtterance, Listener, type ListenerOptions } from "./listener.ts";
 import { type CallerAudio, Memory, toContext } from "./memory.ts";
 import { Playout, type TurnReport } from "./playout.ts";
+import { PAUSE_MS, utteranceUnderWay } from "./preparation.ts";
 import { type ResponseEnd, ResponseRun } from "./response.ts";
-import { engineToolChoice, functionTools, idleTimeout, listenerOptions, transcribes } from "./settings.ts";
+import { engineRequest, idleTimeout, listenerOptions, transcribes } from "./settings.ts";
+import { type OutgoingSpeech, SpeechOutlet } from "./speech-outlet.ts";
 import { type TranscriptEvent, Transcripts } from "./transcripts.ts";
 
 /** What a conversation is made with. */
@@ -54,6 +57,10 @@ export interface ConversationOptions {
   readonly modelLocked?: boolean;
   /** The engine wants speech while it is spoken (`hear`, `heard`). Default false. */
   readonly listens?: boolean;
+  /** The engine can prepare an answer before the turn is over. Default false. */
+  readonly prepares?: boolean;
+  /** What the engine took of late; fed, and read for the lead. Default: nothing is known, and nothing held back. */
+  readonly forecast?: Forecast | undefined;
   /** When the session ends, on the conversation's clock. */
   readonly expiresAt: Milli;
   /** The longest session in minutes, for the message when it ends. */
@@ -71,6 +78,8 @@ export type IdPrefix = "event" | "item" | "resp" | "conv" | "call";
 export type ConversationCommand =
   | { readonly kind: "send"; readonly event: ServerEvent; readonly to: "all" | "origin" }
   | { readonly kind: "respond"; readonly responseId: string; readonly request: Omit<SpeechRequest, "began"> }
+  | { readonly kind: "prepare"; readonly itemId: string; readonly request: Omit<SpeechRequest, "began"> }
+  | { readonly kind: "unprepare"; readonly itemId: string }
   | { readonly kind: "began"; readonly responseId: string; readonly began: Began }
   | { readonly kind: "abort"; readonly responseId: string }
   | { readonly kind: "hear"; readonly itemId: string; readonly pcm: Pcm }
@@ -102,6 +111,7 @@ export class Conversation {
   readonly #playout = new Playout();
   readonly #transcripts = new Transcripts();
   readonly #idle = new IdleTimer();
+  readonly #outlet: SpeechOutlet;
   readonly #responses = new Map<string, ResponseRun>();
   readonly #conversationId: string;
   #session: Session;
@@ -117,7 +127,12 @@ export class Conversation {
     this.#session = options.session;
     this.#conversationId = options.createId("conv");
     this.#memory = new Memory({ maxItems: options.maxItems ?? 4096, maxAudioMs: options.maxAudioMs ?? 120_000 });
-    this.#listener = new Listener(listenerOptions(options.session), () => options.createId("item"), options.listens);
+    this.#outlet = new SpeechOutlet(options.capabilities.playout === "server", options.forecast);
+    this.#listener = new Listener(
+      this.#listenerOptions(options.session),
+      () => options.createId("item"),
+      options.listens,
+    );
     this.#playout.clientReports = options.session.sluice?.timeline === true;
     this.#idle.configure(idleTimeout(options.session));
   }
@@ -183,10 +198,12 @@ export class Conversation {
       this.#transcripts.handleHeard(event.itemId, { kind: "final", text: event.text });
     }
     const { utterance } = run;
-    if (event.kind === "audio" && utterance) {
+    if (event.kind === "reached") this.#playout.handleReached(now, responseId, event.mark);
+    if ((event.kind === "audio" || event.kind === "acknowledgement") && utterance) {
       this.#hasSpoken = true;
-      this.#playout.handleGenerated(now, utterance, event.pcm);
-      this.#commands.push({ kind: "play", utterance, pcm: event.pcm });
+      if (event.kind === "audio") this.#playout.handleAnswered(now, utterance);
+      this.#playout.handleGenerated(now, utterance, event.pcm, event.kind === "acknowledgement");
+      this.#play(now, this.#outlet.handleAudio(now, utterance, event.pcm));
     }
     this.#settle(now);
   }
@@ -218,6 +235,7 @@ export class Conversation {
   handleTimeout(now: Milli): void {
     if (this.#closed) return;
     this.#listener.handleTimeout(now);
+    this.#play(now, this.#outlet.handleTimeout(now));
     this.#playout.handleTimeout(now);
     if (now >= (this.#idleAt() ?? Infinity)) this.#breakSilence(now);
     if (now >= this.#options.expiresAt) {
@@ -229,7 +247,12 @@ export class Conversation {
 
   pollTimeout(): Milli | undefined {
     if (this.#closed) return undefined;
-    const parts = [this.#listener.pollTimeout(), this.#playout.pollTimeout(), this.#idleAt()];
+    const parts = [
+      this.#listener.pollTimeout(),
+      this.#outlet.pollTimeout(),
+      this.#playout.pollTimeout(),
+      this.#idleAt(),
+    ];
     const inner = parts.filter((at) => at !== undefined);
     return Math.min(this.#options.expiresAt, ...inner);
   }
@@ -253,6 +276,7 @@ export class Conversation {
       case "input_audio_buffer.commit":
         return this.#commit(now, cause);
       case "input_audio_buffer.clear":
+        this.#unprepare(this.#listener.itemId);
         this.#endHearing(this.#listener.itemId, false);
         this.#listener.clear();
         return this.#send({ type: "input_audio_buffer.cleared" });
@@ -291,7 +315,7 @@ export class Conversation {
     });
     if (!updated.ok) return this.#fail(updated.error);
     this.#session = updated.session;
-    this.#listener.configure(listenerOptions(updated.session));
+    this.#listener.configure(this.#listenerOptions(updated.session));
     this.#playout.clientReports = updated.session.sluice?.timeline === true;
     this.#idle.configure(idleTimeout(updated.session));
     this.#send({ type: "session.updated", session: describeSession(updated.session) });
@@ -392,9 +416,9 @@ export class Conversation {
     inConversation: boolean,
   ): void {
     const { createId } = this.#options;
-    const { instructions, output_modalities, max_output_tokens, audio, tools, tool_choice } = this.#session;
+    const { audio } = this.#session;
     const id = createId("resp");
-    const modality = (options?.output_modalities ?? output_modalities)[0];
+    const request = engineRequest(this.#session, options, items, inConversation);
     const output = {
       format: options?.audio?.output?.format ?? audio.output.format,
       voice: options?.audio?.output?.voice ?? audio.output.voice,
@@ -402,33 +426,20 @@ export class Conversation {
     const spec = {
       id,
       conversationId: inConversation ? this.#conversationId : null,
-      modality,
+      modality: request.modality,
       metadata: options?.metadata ?? null,
-      maxOutputTokens: options?.max_output_tokens ?? max_output_tokens,
+      maxOutputTokens: request.maxOutputTokens,
       output,
     };
     this.#responses.set(id, new ResponseRun(spec, this.#memory, (event) => this.#send(event), createId));
+    const sinceSpeechMs = inConversation && this.#unanswered ? now - this.#unanswered.arrivedAt : undefined;
     if (inConversation) {
       this.#activeId = id;
       this.#idle.handleActivity();
       if (this.#unanswered) this.#playout.handleTurn(now, id, this.#unanswered);
       this.#unanswered = undefined;
     }
-    const request = {
-      instructions: options?.instructions ?? instructions,
-      items,
-      modality,
-      voice: output.voice,
-      speed: audio.output.speed,
-      language: audio.input.transcription?.language,
-      tools: functionTools(options?.tools ?? tools),
-      toolChoice: engineToolChoice(options?.tool_choice ?? tool_choice),
-      maxOutputTokens: spec.maxOutputTokens,
-      parallelToolCalls: options?.parallel_tool_calls ?? this.#session.parallel_tool_calls,
-      reasoningEffort: options?.reasoning?.effort ?? this.#session.reasoning?.effort,
-      outOfBand: !inConversation,
-    };
-    this.#commands.push({ kind: "respond", responseId: id, request });
+    this.#commands.push({ kind: "respond", responseId: id, request: { ...request, sinceSpeechMs } });
   }
 
   #cancel(now: Milli, responseId: string | undefined, cause: CauseId): void {
@@ -504,6 +515,12 @@ export class Conversation {
           this.#streamedId = event.itemId;
           this.#commands.push({ kind: "hear", itemId: event.itemId, pcm: event.pcm });
           break;
+        case "paused":
+          this.#prepare(event.itemId);
+          break;
+        case "resumed":
+          this.#unprepare(event.itemId);
+          break;
         case "stopped": {
           const audio_end_ms = Math.round(event.audioEndMs);
           this.#send({ type: "input_audio_buffer.speech_stopped", audio_end_ms, item_id: event.itemId });
@@ -532,6 +549,7 @@ export class Conversation {
   }
 
   #handleCommitted(now: Milli, utterance: CallerUtterance): void {
+    this.#options.forecast?.record(now, "turnEnd", now - utterance.arrivedAt);
     this.#addUtterance(utterance);
     if (this.#session.type === "transcription") return;
     if (this.#session.audio.input.turn_detection?.create_response === false) return;
@@ -567,6 +585,29 @@ export class Conversation {
     this.#unanswered = utterance;
   }
 
+  #listenerOptions(session: Session): ListenerOptions | undefined {
+    const options = listenerOptions(session);
+    const answers = session.type !== "transcription" && session.audio.input.turn_detection?.create_response !== false;
+    return options && this.#options.prepares && answers ? { ...options, pauseMs: PAUSE_MS } : options;
+  }
+
+  #prepare(itemId: string): void {
+    if (this.#activeId !== undefined) return; // another answer comes first, and changes what this one is about
+    const items = [...this.#memory.context(), utteranceUnderWay(itemId)];
+    this.#commands.push({ kind: "prepare", itemId, request: engineRequest(this.#session, undefined, items, true) });
+  }
+
+  #unprepare(itemId: string | undefined): void {
+    if (this.#options.prepares && itemId !== undefined) this.#commands.push({ kind: "unprepare", itemId });
+  }
+
+  #play(now: Milli, pieces: readonly OutgoingSpeech[]): void {
+    for (const { utterance, pcm, released } of pieces) {
+      if (released) this.#playout.handleReleased(now, utterance);
+      this.#commands.push({ kind: "play", utterance, pcm });
+    }
+  }
+
   #settlePlayout(now: Milli): void {
     const timeline = this.#session.sluice?.timeline === true;
     const buffered = this.#options.capabilities.playout === "server";
@@ -577,7 +618,9 @@ export class Conversation {
           const rtp_timestamp = event.rtpTimestamp ?? null;
           if (buffered) this.#send({ type: "output_audio_buffer.started", response_id });
           if (timeline) {
-            this.#send({ type: "sluice.utterance.started", response_id, item_id, rtp_timestamp, sent_ms: event.at });
+            const lead_ms = Math.round(this.#outlet.leadMs(response_id));
+            const sent_ms = event.at;
+            this.#send({ type: "sluice.utterance.started", response_id, item_id, rtp_timestamp, sent_ms, lead_ms });
           }
           break;
         }
@@ -604,6 +647,7 @@ export class Conversation {
     if (!run) return;
     this.#responses.delete(responseId);
     this.#playout.handleResponseEnded(responseId);
+    this.#play(now, this.#outlet.handleEnd(now, responseId, end.status !== "cancelled"));
     if (run.utterance && run.audioMs > 0) this.#commands.push({ kind: "endUtterance", utterance: run.utterance });
     run.end(end);
     if (responseId !== this.#activeId) return;

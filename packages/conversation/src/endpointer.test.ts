@@ -39,7 +39,8 @@ test("one voiced window is a click, two are speech", () => {
 
 test("speech starts where its first voiced window starts", () => {
   const [started] = run(new Endpointer({ threshold: 0.5, silenceMs: 500 }), [...quiet(10), ...voice(3)]);
-  assert.equal(started?.voicedStartMs, 320);
+  assert(started?.kind === "started");
+  assert.equal(started.voicedStartMs, 320);
 });
 
 test("silence counts from the last loud sample, not from the model's hangover", () => {

@@ -11,6 +11,8 @@ export interface EndpointerOptions {
   readonly threshold: number;
   /** Silence after which the turn is over. Higher: fewer cut-ins, slower answers. */
   readonly silenceMs: Milli;
+  /** Silence after which the turn is probably over, and an answer may be prepared. Default: it is not told. */
+  readonly pauseMs?: Milli | undefined;
 }
 
 /** One window of the voice detector's verdict. */
@@ -26,6 +28,9 @@ export interface VoiceWindow {
 /** The caller began or stopped to speak; places in the caller's audio. */
 export type EndpointerEvent =
   | { readonly kind: "started"; readonly voicedStartMs: Milli }
+  /** Silent long enough for an answer to be prepared; and not for good after all. */
+  | { readonly kind: "paused" }
+  | { readonly kind: "resumed" }
   | { readonly kind: "stopped"; readonly voicedStartMs: Milli; readonly voicedEndMs: Milli };
 
 /** Voice that must stand before it is speech: one window may be a click. */
@@ -55,6 +60,7 @@ export class Endpointer {
   #options: EndpointerOptions;
   readonly #events: EndpointerEvent[] = [];
   #speaking = false;
+  #pausedMs: Milli | undefined; // where the voice ended, in a pause that was told
   #onsetMs: Milli | undefined; // first window of an unbroken run of voice
   #startMs: Milli = 0;
   #voicedEndMs: Milli = 0;
@@ -92,6 +98,7 @@ export class Endpointer {
     }
     this.#seenMs = endMs;
     this.#seenAt = now;
+    this.#tellPause();
     this.handleTimeout(now);
   }
 
@@ -100,6 +107,7 @@ export class Endpointer {
     const due = this.pollTimeout();
     if (due === undefined || now < due) return;
     this.#speaking = false;
+    this.#pausedMs = undefined;
     this.#onsetMs = undefined;
     this.#events.push({ kind: "stopped", voicedStartMs: this.#startMs, voicedEndMs: this.#lastVoicedMs() });
   }
@@ -118,6 +126,7 @@ export class Endpointer {
   /** Forgets a turn under way, as when the client clears its buffer. */
   reset(): void {
     this.#speaking = false;
+    this.#pausedMs = undefined;
     this.#onsetMs = undefined;
     this.#events.length = 0;
   }
@@ -126,6 +135,19 @@ export class Endpointer {
     this.#speaking = true;
     this.#startMs = onsetMs;
     this.#events.push({ kind: "started", voicedStartMs: onsetMs });
+  }
+
+  #tellPause(): void {
+    const { pauseMs } = this.#options;
+    if (!this.#speaking || pauseMs === undefined) return;
+    const voicedEndMs = this.#lastVoicedMs();
+    if (this.#pausedMs !== undefined && voicedEndMs > this.#pausedMs) {
+      this.#pausedMs = undefined;
+      this.#events.push({ kind: "resumed" });
+    }
+    if (this.#pausedMs !== undefined || this.#seenMs - voicedEndMs < pauseMs) return;
+    this.#pausedMs = voicedEndMs;
+    this.#events.push({ kind: "paused" });
   }
 
   #lastVoicedMs(): Milli {

@@ -162,6 +162,12 @@ export interface SpeechSession {
     signal: AbortSignal,
     options?: SttOptions,
   ): AsyncIterable<SttEvent>;
+  /**
+   * The utterance that is to become the last of `request.items`, and is being listened to, is probably over: what can be
+   * made of an answer is made, and held. {@link SpeechSession.respond} takes it over if the words turn out to be the same,
+   * so nothing of it may have an effect before. An abort says that the caller went on.
+   */
+  readonly prepare?: ((request: Omit<SpeechRequest, "began">, signal: AbortSignal) => void) | undefined;
   close(): void;
 }
 
@@ -188,6 +194,8 @@ export interface SpeechRequest {
   readonly parallelToolCalls?: boolean | undefined;
   /** How long a model that reasons may; its own way when absent. */
   readonly reasoningEffort?: string | undefined;
+  /** How long ago the caller's last voiced sample came; absent when no speech is answered. */
+  readonly sinceSpeechMs?: Milli | undefined;
   /** Settles when the first sample of this response left (or reached the ear, when the client reports it). */
   readonly began: Promise<Began>;
 }
@@ -215,7 +223,14 @@ export type SpeechEvent =
     }
   | { readonly kind: "usage"; readonly usage: EngineUsage }
   /** The answer ends before its time: its length was used up, or what came next may not be said. */
-  | { readonly kind: "cutShort"; readonly reason: "maxOutputTokens" | "contentFilter" };
+  | { readonly kind: "cutShort"; readonly reason: "maxOutputTokens" | "contentFilter" }
+  /** How far the answer came: what was said is known, the model's first word, the first clause to speak. Each at most once. */
+  | { readonly kind: "reached"; readonly mark: EngineMark }
+  /** A short sound that fills the wait; no part of what the agent says. */
+  | { readonly kind: "acknowledgement"; readonly pcm: Pcm };
+
+/** What an engine that is made of several reaches before its first sample, in order. */
+export type EngineMark = "words" | "token" | "clause";
 
 /** One entry of the conversation, as an engine sees it. */
 export type ContextItem =

@@ -36,6 +36,7 @@ export function formatTurn(report: TurnReport): ServerEventDraft {
     silence_ms: report.silenceMs,
     stages: timeline.stages.map(({ name, ms }) => ({ name, ms: round(ms) })),
     voiced_ms: round(report.voicedMs),
+    ...(report.acknowledgedMs !== undefined && { acknowledged_ms: round(report.acknowledgedMs) }),
     packets: { received, lost: repaired + fec + concealed, repaired, fec, concealed },
   };
 }

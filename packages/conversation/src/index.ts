@@ -1,5 +1,9 @@
 /** The conversation: who speaks when, what was heard, and the contracts of engines and pipes. Pure. */
+export { Acknowledgements } from "./acknowledgement.ts";
+export { Answer, type AnswerCommand, type AnswerOptions, sameWords } from "./answer.ts";
 export * from "./audio.ts";
+export { cutsOf } from "./clause-cuts.ts";
+export { type ClauseOptions, DEFAULT_CLAUSES, isSpoken } from "./clause-cutter.ts";
 export {
   Conversation,
   type ConversationCommand,
@@ -9,7 +13,10 @@ export {
 } from "./conversation.ts";
 export { type VoiceWindow, windowLevels } from "./endpointer.ts";
 export * from "./engines.ts";
+export { FORECAST_STAGES, Forecast, type ForecastStage, Forecasts } from "./forecast.ts";
 export type { LedgerEntry, PlayoutReport } from "./ledger.ts";
 export * from "./link.ts";
+export { Pipeline, type PipelineOptions } from "./pipeline.ts";
 export type { TurnReport } from "./playout.ts";
+export { Spending, type SpendingOptions } from "./spending.ts";
 export type { Stage, TurnTimeline } from "./timeline.ts";

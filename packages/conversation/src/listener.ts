@@ -9,6 +9,8 @@ export interface ListenerOptions {
   readonly threshold: number;
   readonly prefixMs: Milli;
   readonly silenceMs: Milli;
+  /** Silence after which an answer may be prepared. Default: never. */
+  readonly pauseMs?: Milli | undefined;
 }
 
 /** What the caller said in one go, and when. */
@@ -30,6 +32,9 @@ export type ListenerEvent =
   | { readonly kind: "started"; readonly itemId: string; readonly audioStartMs: Milli }
   /** The next audio of an utterance under way, from its start. */
   | { readonly kind: "speech"; readonly itemId: string; readonly pcm: Pcm }
+  /** The utterance is probably over; and goes on after all. */
+  | { readonly kind: "paused"; readonly itemId: string }
+  | { readonly kind: "resumed"; readonly itemId: string }
   | { readonly kind: "stopped"; readonly itemId: string; readonly audioEndMs: Milli }
   | { readonly kind: "committed"; readonly utterance: CallerUtterance }
   | { readonly kind: "overflow"; readonly lostMs: Milli };
@@ -196,7 +201,9 @@ export class Listener {
   #drain(now: Milli): void {
     for (let event = this.#endpointer.nextEvent(); event; event = this.#endpointer.nextEvent()) {
       if (event.kind === "started") this.#start(event.voicedStartMs);
-      else this.#stop(now, event.voicedStartMs, event.voicedEndMs);
+      else if (event.kind !== "stopped") {
+        if (this.#itemId !== undefined) this.#events.push({ kind: event.kind, itemId: this.#itemId });
+      } else this.#stop(now, event.voicedStartMs, event.voicedEndMs);
     }
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Milli, Pcm } from "./audio.ts";
 import { durationMs } from "./audio.ts";
-import type { Began } from "./engines.ts";
+import type { Began, EngineMark } from "./engines.ts";
 import type { FrameCounts } from "./input-buffer.ts";
 import { type LedgerEntry, PlayoutLedger, type PlayoutReport } from "./ledger.ts";
 import type { Utterance } from "./link.ts";
@@ -22,6 +22,8 @@ export interface TurnReport {
   /** How long the caller spoke. */
   readonly voicedMs: Milli;
   readonly frames: FrameCounts;
+  /** An acknowledgement was the first sound, and the answer's own was made this much later. */
+  readonly acknowledgedMs?: Milli;
 }
 
 /** What playout wants said. */
@@ -58,6 +60,8 @@ interface Turn {
   readonly number: number;
   readonly caller: CallerUtterance;
   readonly instants: TurnInstants;
+  acknowledged: boolean;
+  answeredAt: Milli | undefined;
 }
 
 interface Track {
@@ -91,11 +95,41 @@ export class Playout {
       arrivedAt,
       silenceMs,
       committedAt: now,
+      marks: {},
       firstAudioAt: undefined,
+      leadAt: undefined,
       firstSentAt: undefined,
       heardAt: undefined,
     };
-    this.#turns.set(responseId, { number: ++this.#turnCount, caller, instants });
+    this.#turns.set(responseId, {
+      number: ++this.#turnCount,
+      caller,
+      instants,
+      acknowledged: false,
+      answeredAt: undefined,
+    });
+  }
+
+  /** The engine is that far with its answer. */
+  handleReached(now: Milli, responseId: string, mark: EngineMark): void {
+    const turn = this.#turns.get(responseId);
+    if (turn) turn.instants.marks[mark] ??= now;
+  }
+
+  /** The answer's own first sound, when an acknowledgement went before it. */
+  handleAnswered(now: Milli, utterance: Utterance): void {
+    const track = this.#track(utterance.itemId);
+    const turn = track?.turn;
+    if (!track || !turn?.acknowledged || turn.answeredAt !== undefined) return;
+    turn.answeredAt = now;
+    // The acknowledgement was reported as heard before: the turn is accounted for only now.
+    if (track.reportBy === undefined && track.ledger.firstSentAt !== undefined) this.#settle(now, track);
+  }
+
+  /** The first sample of an utterance was held back until now. */
+  handleReleased(now: Milli, utterance: Utterance): void {
+    const turn = this.#track(utterance.itemId)?.turn;
+    if (turn) turn.instants.leadAt = now;
   }
 
   /** The response ended without a sound: there is nothing to measure. */
@@ -103,8 +137,9 @@ export class Playout {
     this.#turns.delete(responseId);
   }
 
-  handleGenerated(now: Milli, utterance: Utterance, pcm: Pcm): void {
+  handleGenerated(now: Milli, utterance: Utterance, pcm: Pcm, acknowledges = false): void {
     const track = this.#track(utterance.itemId) ?? this.#open(now, utterance);
+    if (track.turn && acknowledges) track.turn.acknowledged = true;
     track.ledger.handleGenerated(durationMs(pcm));
   }
 
@@ -204,11 +239,17 @@ export class Playout {
     const clock = report?.timeline.clock ?? began.clock;
     const afterSpeechMs = report?.timeline.totalMs;
     this.#events.push({ kind: "began", responseId: track.utterance.responseId, began: { afterSpeechMs, clock } });
-    if (report) this.#events.push({ kind: "turn", report });
+    if (report && !(track.turn?.acknowledged && track.turn.answeredAt === undefined)) {
+      this.#events.push({ kind: "turn", report });
+    }
     this.#reportLedger(now, track);
   }
 
-  #measure({ number, caller, instants }: Turn, track: Track, heardAt: Milli | undefined): TurnReport | undefined {
+  #measure(
+    { number, caller, instants, answeredAt }: Turn,
+    track: Track,
+    heardAt: Milli | undefined,
+  ): TurnReport | undefined {
     const timeline = formatTimeline({ ...instants, heardAt, mouthAt: this.#plausibleMouthAt(caller.arrivedAt) });
     return (
       timeline && {
@@ -219,6 +260,7 @@ export class Playout {
         silenceMs: caller.silenceMs,
         voicedMs: caller.voicedEndMs - caller.voicedStartMs,
         frames: caller.frames,
+        ...(answeredAt !== undefined && { acknowledgedMs: answeredAt - (instants.firstAudioAt ?? answeredAt) }),
       }
     );
   }

@@ -87,6 +87,7 @@ export class ResponseRun {
   handle(event: SpeechEvent): void {
     switch (event.kind) {
       case "audio":
+      case "acknowledgement":
         this.#open().audio.audioMs += durationMs(event.pcm);
         return;
       case "transcript":
@@ -101,6 +102,7 @@ export class ResponseRun {
       case "cutShort":
         this.#cutShort = event.reason === "contentFilter" ? "content_filter" : "max_output_tokens";
         return;
+      case "reached":
       case "inputTranscript": // the conversation's affair: it belongs to another item
         return;
     }

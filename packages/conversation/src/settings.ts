@@ -1,6 +1,6 @@
 /** What a session's settings mean to the parts of a conversation. */
-import type { Session, ToolDefinition } from "@sluice/realtime";
-import type { Tool, ToolChoice } from "./engines.ts";
+import type { ResponseOptions, Session, ToolDefinition } from "@sluice/realtime";
+import type { ContextItem, Tool, ToolChoice } from "./engines.ts";
 import type { ListenerOptions } from "./listener.ts";
 
 /** How turns are found; `undefined`: the client says when. */
@@ -21,6 +21,30 @@ export function idleTimeout(session: Session): number | undefined {
 /** Whether the client is to be told the caller's words. */
 export function transcribes(session: Session): boolean {
   return session.type === "transcription" || session.audio.input.transcription !== null;
+}
+
+/** What an engine is asked: the session's settings, and those of this response over them. */
+export function engineRequest(
+  session: Session,
+  options: ResponseOptions | undefined,
+  items: readonly ContextItem[],
+  inConversation: boolean,
+) {
+  const { instructions, output_modalities, max_output_tokens, audio, tools, tool_choice } = session;
+  return {
+    instructions: options?.instructions ?? instructions,
+    items,
+    modality: (options?.output_modalities ?? output_modalities)[0],
+    voice: options?.audio?.output?.voice ?? audio.output.voice,
+    speed: audio.output.speed,
+    language: audio.input.transcription?.language,
+    tools: functionTools(options?.tools ?? tools),
+    toolChoice: engineToolChoice(options?.tool_choice ?? tool_choice),
+    maxOutputTokens: options?.max_output_tokens ?? max_output_tokens,
+    parallelToolCalls: options?.parallel_tool_calls ?? session.parallel_tool_calls,
+    reasoningEffort: options?.reasoning?.effort ?? session.reasoning?.effort,
+    outOfBand: !inConversation,
+  };
 }
 
 /** The functions among the tools; MCP servers are not an engine's affair. */

@@ -22,7 +22,7 @@ export {
 export type { Fault, ScriptOptions } from "./scripted/pace.ts";
 export { createDelays, createRandom, type Quantiles, type Random } from "./scripted/random.ts";
 export { type CascadeOptions, createCascade } from "./speech/cascade.ts";
-export type { ClauseOptions } from "./speech/cascade-cutter.ts";
+
 export { createParrot, OWN_WORDS, type ParrotOptions } from "./speech/parrot.ts";
 export { createRealtime, type RealtimeOptions } from "./speech/realtime.ts";
 export { createRealtimeTranscription, type RealtimeTranscriptionOptions } from "./stt/realtime.ts";

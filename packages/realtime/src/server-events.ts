@@ -277,6 +277,8 @@ export interface SluiceUtteranceStartedEvent extends ServerEventOf<"sluice.utter
   readonly rtp_timestamp: number | null;
   /** Server clock. */
   readonly sent_ms: number;
+  /** How long its first sample is best held back, so that the speech behind it does not run dry: by us, where we pace it. */
+  readonly lead_ms: number;
 }
 
 /** The playout ledger of one item: how far its speech has come. */
@@ -291,7 +293,18 @@ export interface SluiceLedgerEvent extends ServerEventOf<"sluice.ledger"> {
 }
 
 /** A stage of a turn, in order; `capture` and `playout` are absent with clock `egress`. */
-export type StageName = "capture" | "silence" | "endpointing" | "engine" | "egress" | "playout";
+export type StageName =
+  | "capture"
+  | "silence"
+  | "endpointing"
+  | "engine"
+  | "recognition"
+  | "model"
+  | "clause"
+  | "voice"
+  | "lead"
+  | "egress"
+  | "playout";
 
 /** Where the time of a turn went: from the last voiced sample to the first heard one. The stages add up to the total. */
 export interface SluiceTurnEvent extends ServerEventOf<"sluice.turn"> {
@@ -306,6 +319,8 @@ export interface SluiceTurnEvent extends ServerEventOf<"sluice.turn"> {
   readonly stages: readonly { readonly name: StageName; readonly ms: number }[];
   /** Voice in the caller's utterance. */
   readonly voiced_ms: number;
+  /** The first sound was an acknowledgement, and the answer's own was made this much later; absent without one. */
+  readonly acknowledged_ms?: number;
   /** The caller's packets of this turn. */
   readonly packets: {
     readonly received: number;

@@ -2,6 +2,7 @@
 import {
   type ContextItem,
   type ContextPart,
+  type Forecast,
   type Pcm,
   SAMPLES_PER_MS,
   type SpeechEvent,
@@ -10,6 +11,8 @@ import {
   type SttOptions,
 } from "@sluice/conversation";
 import { Channel, orAborted } from "../channel.ts";
+import { Hearing } from "./cascade-hearing.ts";
+import { finalText } from "./cascade-transcript.ts";
 
 /** Utterances of which the words are kept until the conversation knows them. */
 const MAX_KEPT = 32;
@@ -23,12 +26,15 @@ type Speech = Extract<ContextPart, { readonly kind: "audio" }>;
 
 /** The ears of one conversation; deaf without an engine. */
 export class Ears {
+  readonly #forecast: Forecast | undefined;
   readonly #stt: SpeechToText | undefined;
   readonly #signal: AbortSignal;
+  readonly #hearings = new Map<string, Hearing>();
   /** Words by item; `undefined` when they could not be had. */
   readonly #heard = new Map<string, Promise<string | undefined>>();
 
-  constructor(stt: SpeechToText | undefined, signal: AbortSignal) {
+  constructor(stt: SpeechToText | undefined, signal: AbortSignal, forecast?: Forecast) {
+    this.#forecast = forecast;
     this.#stt = stt;
     this.#signal = signal;
   }
@@ -43,16 +49,38 @@ export class Ears {
     const scope = AbortSignal.any([this.#signal, signal]);
     const forget = () => this.#heard.delete(itemId);
     scope.addEventListener("abort", forget, { once: true });
-    const words = finalText(this.#stt.transcribe(audio, options, scope), (event) => events.push(event));
+    const hearing = new Hearing({
+      stt: this.#stt,
+      options,
+      signal: scope,
+      onEvent: (event) => events.push(event),
+      onTook: (ms) => this.#forecast?.record(performance.now(), "sttFinal", ms),
+    });
+    this.#hearings.set(itemId, hearing);
+    const words = hearing.follow(audio);
     this.#keep(
       itemId,
-      words.finally(() => scope.removeEventListener("abort", forget)),
+      words.finally(() => {
+        this.#hearings.delete(itemId);
+        scope.removeEventListener("abort", forget);
+      }),
     );
     words.then(
       () => events.end(),
       (error: unknown) => events.end(scope.aborted ? undefined : error),
     );
     return events;
+  }
+
+  /** The utterance is probably over: its words as if it were, and what they probably are; `undefined` if nobody listens. */
+  settle(itemId: string): { readonly words: Promise<string | undefined>; readonly partial: string } | undefined {
+    const hearing = this.#hearings.get(itemId);
+    return hearing && { words: hearing.settle(), partial: hearing.partial };
+  }
+
+  /** The utterance was not over. */
+  resume(itemId: string): void {
+    this.#hearings.get(itemId)?.resume();
   }
 
   /** The items with the words of the newest utterances in them; gives the words that the conversation does not know yet. */
@@ -92,18 +120,6 @@ export class Ears {
     const oldest = this.#heard.keys().next();
     if (this.#heard.size > MAX_KEPT && oldest.done !== true) this.#heard.delete(oldest.value);
   }
-}
-
-async function finalText(
-  source: AsyncIterable<SttEvent>,
-  onEvent: (event: SttEvent) => void,
-): Promise<string | undefined> {
-  let text: string | undefined;
-  for await (const event of source) {
-    onEvent(event);
-    if (event.kind === "final") text = event.text.trim();
-  }
-  return text;
 }
 
 function isUnheard(item: ContextItem): item is Message {

@@ -1,8 +1,12 @@
 /** The voice of a cascade: each clause spoken, its words told where they sound, and another voice when this one fails. */
-import type { SpeechEvent, TextToSpeech, TtsEvent, TtsOptions } from "@sluice/conversation";
+import { isSpoken, type SpeechEvent, type TextToSpeech, type TtsEvent, type TtsOptions } from "@sluice/conversation";
 import { EngineError } from "../http/engine-error.ts";
-import type { Clause } from "./cascade-clauses.ts";
-import { isSpoken } from "./cascade-cutter.ts";
+
+/** A clause as it is written, and as it is said. */
+export interface Clause {
+  readonly written: string;
+  readonly spoken: string;
+}
 
 /** Speaks the clauses of one reply. */
 export class Voice {

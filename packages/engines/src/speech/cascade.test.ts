@@ -7,6 +7,7 @@ import {
   type LlmEvent,
   type LlmRequest,
   type Pcm,
+  Pipeline,
   SAMPLES_PER_MS,
   type SpeechEvent,
   type SpeechRequest,
@@ -296,7 +297,7 @@ test("cascade: apologises, when it is to, for an answer that never began", async
   assert.equal(transcriptOf(events), "Sorry, that failed.");
   events.length = 0;
   await assert.rejects(read("text"), { stage: "llm" });
-  assert.deepEqual(events, []);
+  assert.deepEqual(events, [{ kind: "reached", mark: "words" }]);
 });
 
 test("cascade: a stall of any engine ends at an abort, and leaves nothing", async () => {
@@ -315,6 +316,187 @@ test("cascade: greets when there is nothing to answer but something to do", asyn
   assert.equal(transcriptOf(await respond(cascade(), [])), REPLY);
   const session = cascade().open(never);
   for await (const event of session.respond({ ...request([]), instructions: "" }, never)) assert.fail(event.kind);
+});
+
+/** A session that hears a second of speech as item_1 and is told of a pause; the audio ends with `commit`. */
+function hearing(agent: SpeechToSpeech) {
+  const session = agent.open(never);
+  const audio = Promise.withResolvers<void>();
+  const spoken = async function* () {
+    yield second;
+    await audio.promise;
+    yield new Int16Array(2400);
+  };
+  session.listen!("item_1", spoken(), never);
+  const { began: _, ...prepared } = request([
+    { id: "item_1", role: "user", parts: [{ ...part(second), pcm: undefined }] },
+  ]);
+  const pause = new AbortController();
+  return {
+    pause: () => session.prepare!(prepared, pause.signal),
+    goOn: () => pause.abort(),
+    async commit(change: Partial<SpeechRequest> = {}) {
+      audio.resolve();
+      const events: SpeechEvent[] = [];
+      for await (const event of session.respond({ ...request([speech("item_1")]), ...change }, never))
+        events.push(event);
+      return events;
+    },
+  };
+}
+
+/** Waits until `holds`. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 400 && !holds(); turn++) await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.ok(holds());
+}
+
+/** A cascade that counts what it asks of its engines. */
+function counting(hear: () => string = () => "Hello?", options: Partial<CascadeOptions> = {}) {
+  const asked: string[] = [];
+  const spoken: string[] = [];
+  const pipeline = new Pipeline();
+  const llm = createScriptedLlm({
+    first: 1,
+    reply: (request) => {
+      asked.push(JSON.stringify(request.items.at(-1)));
+      return REPLY;
+    },
+    calls: () => [{ name: "f", arguments: "{}" }],
+  });
+  const voice = createScriptedTts({ first: 1, msPerCharacter: 20 });
+  const tts: TextToSpeech = {
+    async *speak(text, how, signal) {
+      for await (const clause of text) {
+        spoken.push(clause);
+        yield* voice.speak(once(clause), how, signal);
+      }
+    },
+  };
+  const stt = createScriptedStt({ first: 1, hear });
+  return {
+    agent: createCascade({ llm, stt, tts, pipeline, fallbackTts: async () => undefined, ...options }),
+    asked,
+    spoken,
+    pipeline,
+  };
+}
+
+test("cascade: an answer is begun in the pause, first clause included, and taken over when the turn is over", async () => {
+  const { agent, asked, spoken, pipeline } = counting();
+  const caller = hearing(agent);
+  caller.pause();
+  await until(() => spoken.length === 1);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual(spoken, ["Good morning,"]); // and no more before it is sure
+  const events = await caller.commit();
+  assert.equal(asked.length, 1);
+  assert.match(asked[0]!, /Hello\?/);
+  assert.equal(transcriptOf(events), REPLY);
+  assert.equal(events.filter(({ kind }) => kind === "toolCall").length, 1);
+  assert.equal(events.filter(({ kind }) => kind === "inputTranscript").length, 1);
+  assert.deepEqual({ ...pipeline.eager.total, spent: 0 }, { spent: 0, wasted: 0, hits: 1, misses: 0 });
+});
+
+test("cascade: a caller who goes on is heard anew from the whole, and what was prepared is void", async () => {
+  let hearings = 0;
+  const { agent, asked, pipeline } = counting(() => (++hearings === 1 ? "Hello" : "Hello there"));
+  const caller = hearing(agent);
+  caller.pause();
+  await until(() => pipeline.eager.total.spent > 3);
+  caller.goOn();
+  const events = await caller.commit();
+  assert.deepEqual(
+    events.filter(({ kind }) => kind === "inputTranscript"),
+    [{ kind: "inputTranscript", itemId: "item_1", text: "Hello there" }],
+  );
+  assert.equal(asked.length, 2);
+  assert.match(asked[1]!, /Hello there/);
+  assert.equal(events.filter(({ kind }) => kind === "toolCall").length, 1); // functions are called by answers that count
+  assert.equal(transcriptOf(events), REPLY);
+  assert.equal(pipeline.eager.total.misses, 1);
+  assert.ok(pipeline.eager.total.wasted > 0);
+});
+
+test("cascade: an answer that was prepared for something else is not given", async () => {
+  const { agent, asked, spoken } = counting();
+  const caller = hearing(agent);
+  caller.pause();
+  await until(() => spoken.length === 1);
+  const events = await caller.commit({ instructions: "Be long." });
+  assert.equal(asked.length, 2);
+  assert.equal(transcriptOf(events), REPLY);
+});
+
+test("cascade: nothing is prepared once too much was in vain", async () => {
+  const { agent, asked, pipeline } = counting();
+  pipeline.eager.handleMiss(1000);
+  const caller = hearing(agent);
+  caller.pause();
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  assert.equal(asked.length, 0);
+  assert.equal(transcriptOf(await caller.commit()), REPLY);
+});
+
+test("cascade: a pause that never ends leaves nothing when the call does", async () => {
+  await leavesNothing(async () => {
+    const { agent, spoken } = counting();
+    const ended = new AbortController();
+    const session = agent.open(ended.signal);
+    session.listen!(
+      "item_1",
+      (async function* () {
+        yield second;
+        await new Promise(() => {});
+      })(),
+      never,
+    );
+    const { began: _, ...prepared } = request([speech("item_1")]);
+    session.prepare!(prepared, never);
+    await until(() => spoken.length === 1);
+    ended.abort();
+  });
+});
+
+test("cascade: a second model answers when the first is later than ever, and when it fails", async () => {
+  for (const fault of [
+    { kind: "stall", calls: { share: 1 } },
+    { kind: "error", calls: { share: 1 } },
+  ] as const) {
+    const fallbackLlm = createScriptedLlm({ first: 1, reply: () => "The other one speaks." });
+    const { agent, pipeline } = counting(undefined, {
+      llm: createScriptedLlm({ first: 1, faults: [fault] }),
+      fallbackLlm,
+    });
+    for (let i = 0; i < 30; i++) pipeline.forecasts.of("llm").record(performance.now(), "firstToken", 5);
+    const events = await respond(agent, [typed("item_1", "Hi.")]);
+    assert.equal(transcriptOf(events), "The other one speaks.", fault.kind);
+    assert.equal(pipeline.hedge.total.misses, 0);
+  }
+});
+
+test("cascade: a long wait is acknowledged, never twice in a row, and it is no part of what was said", async () => {
+  const acknowledgement = { afterMs: 30, text: "One moment." };
+  const { agent } = counting(undefined, {
+    llm: createScriptedLlm({ first: 150, reply: () => REPLY }),
+    acknowledgement,
+  });
+  const session = agent.open(never);
+  const told: boolean[] = [];
+  for (let turn = 0; turn < 5; turn++) {
+    const events: SpeechEvent[] = [];
+    const asked = { ...request([typed("item_1", "Hi.")]), sinceSpeechMs: 0 };
+    for await (const event of session.respond(asked, never)) events.push(event);
+    assert.equal(transcriptOf(events), REPLY);
+    told.push(events.some(({ kind }) => kind === "acknowledgement"));
+    const kinds = events.map(({ kind }) => kind);
+    if (told.at(-1)) assert.ok(kinds.indexOf("acknowledgement") < kinds.indexOf("audio"));
+  }
+  assert.ok(told.includes(true));
+  assert.ok(
+    told.every((one, at) => !(one && told[at + 1])),
+    `${told}`,
+  );
 });
 
 function part(pcm: Pcm): ContextPart & { kind: "audio" } {
@@ -343,6 +525,6 @@ function transcriptOf(events: readonly SpeechEvent[]): string {
   return events.map((event) => (event.kind === "transcript" ? event.delta : "")).join("");
 }
 
-async function* once(pcm: Pcm): AsyncGenerator<Pcm> {
-  yield pcm;
+async function* once<T>(value: T): AsyncGenerator<T> {
+  yield value;
 }

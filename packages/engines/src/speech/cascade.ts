@@ -3,12 +3,14 @@
  * spoken while it is still being written, clause by clause, the next one on its way while this one sounds.
  */
 import {
+  Acknowledgements,
+  type ClauseOptions,
   type ContextItem,
-  durationMs,
   type LanguageModel,
-  type LlmEvent,
+  type LlmRequest,
   type Milli,
   type Pcm,
+  Pipeline,
   type SpeechEvent,
   type SpeechRequest,
   type SpeechSession,
@@ -17,13 +19,13 @@ import {
   type SttEvent,
   type SttOptions,
   type TextToSpeech,
+  type TtsOptions,
 } from "@sluice/conversation";
-import { inOrder } from "../ahead.ts";
-import { Channel, untilAborted } from "../channel.ts";
+import { untilAborted } from "../channel.ts";
 import { createEspeak } from "../tts/espeak.ts";
-import { cutClauses, Lead } from "./cascade-clauses.ts";
-import type { ClauseOptions } from "./cascade-cutter.ts";
+import { AcknowledgementSounds, acknowledged } from "./cascade-acknowledgement.ts";
 import { Ears } from "./cascade-ears.ts";
+import { Reply } from "./cascade-reply.ts";
 import { Speakable } from "./cascade-speakable.ts";
 import { Voice } from "./cascade-voice.ts";
 
@@ -32,6 +34,8 @@ export interface CascadeOptions {
   /** Without it the model hears speech itself, if it can; otherwise the agent asks the caller to type. */
   readonly stt?: SpeechToText | undefined;
   readonly llm: LanguageModel;
+  /** Asked as well when `llm` is later than it nearly always is, or fails before its first word. Default: nobody is. */
+  readonly fallbackLlm?: LanguageModel | undefined;
   /** Without it eSpeak NG speaks. */
   readonly tts?: TextToSpeech | undefined;
   /** Speaks when `tts` is missing or fails before its first sound. Default: eSpeak NG, where it is installed. */
@@ -42,21 +46,26 @@ export interface CascadeOptions {
   readonly clauses?: Partial<ClauseOptions> | undefined;
   /** Once the model has begun, how long the first clause waits for punctuation, in milliseconds. Default 300. */
   readonly firstClauseMs?: Milli | undefined;
+  /** Said when the silence since the caller's last word is, or will probably be, longer than `afterMs`. Default: nothing is. */
+  readonly acknowledgement?: { readonly afterMs: Milli; readonly text: string } | undefined;
+  /** What the engines take and what guesses cost, shared with others and shown. Default: this agent's own. */
+  readonly pipeline?: Pipeline | undefined;
+  /** By which names the engines' forecasts are kept. */
+  readonly names?: { readonly stt?: string; readonly llm?: string; readonly tts?: string } | undefined;
   /** Said when an answer fails before it began to sound; default none. */
   readonly apology?: string | undefined;
   /** What the agent can do, in a sentence for a person. */
   readonly description?: string | undefined;
 }
 
-/** Clauses that are synthesised at a time: the one that sounds and the next. */
-const AT_A_TIME = 2;
 const DEAF = "I cannot hear you, because no speech recognition is configured. Please type to me.";
 
 /** An agent of any speech recognition, any language model and any voice. */
 export function createCascade(options: CascadeOptions): SpeechToSpeech {
+  const shared: Shared = { pipeline: options.pipeline ?? new Pipeline(), sounds: new AcknowledgementSounds() };
   return {
     description: options.description ?? describe(options),
-    open: (opened) => new CascadeSession(options, opened),
+    open: (opened) => new CascadeSession(options, shared, opened),
   };
 }
 
@@ -72,18 +81,40 @@ function sharedEspeak(): Promise<TextToSpeech | undefined> {
   return (espeak ??= createEspeak());
 }
 
+/** What the sessions of an agent share. */
+interface Shared {
+  readonly pipeline: Pipeline;
+  readonly sounds: AcknowledgementSounds;
+}
+
+/** An answer that was begun before its turn was over. */
+interface Prepared {
+  readonly key: string;
+  readonly reply: Reply;
+  readonly startedAt: Milli;
+}
+
 class CascadeSession implements SpeechSession {
+  readonly prepare: SpeechSession["prepare"];
   readonly #options: CascadeOptions;
+  readonly #shared: Shared;
   readonly #closed = new AbortController();
   readonly #opened: AbortSignal;
   readonly #ears: Ears;
+  readonly #acknowledgements: Acknowledgements | undefined;
+  #prepared: Prepared | undefined;
 
-  constructor(options: CascadeOptions, opened: AbortSignal) {
+  constructor(options: CascadeOptions, shared: Shared, opened: AbortSignal) {
     this.#options = options;
+    this.#shared = shared;
     this.#opened = AbortSignal.any([opened, this.#closed.signal]);
-    this.#ears = new Ears(options.stt, this.#opened);
-    for (const engine of [options.stt, options.llm, options.tts]) void engine?.warm?.(this.#opened).catch(() => {});
+    this.#ears = new Ears(options.stt, this.#opened, this.#forecast("stt"));
+    const { acknowledgement } = options;
+    this.#acknowledgements = acknowledgement && new Acknowledgements(acknowledgement.afterMs);
+    const engines = [options.stt, options.llm, options.fallbackLlm, options.tts];
+    for (const engine of engines) void engine?.warm?.(this.#opened).catch(() => {});
     if (!options.tts) void this.#fallback(); // a thread takes a moment to start
+    this.prepare = options.stt && ((request, signal) => void this.#prepare(request, signal));
   }
 
   listen(
@@ -121,28 +152,126 @@ class CascadeSession implements SpeechSession {
     this.#closed.abort();
   }
 
+  async #prepare(asked: Omit<SpeechRequest, "began">, signal: AbortSignal): Promise<void> {
+    const request = { ...asked, language: asked.language ?? this.#options.language };
+    const item = request.items.at(-1);
+    const settled = item && !signal.aborted ? this.#ears.settle(item.id) : undefined;
+    if (!item || !settled) return;
+    this.#dropPrepared();
+    let before: readonly ContextItem[] = request.items.slice(0, -1);
+    const ask = (words: string | undefined) => toLlmRequest(request, [...before, withTranscript(item, words)]);
+    const prepared: Prepared = {
+      key: keyOf(request),
+      reply: this.#createReply(request, ask),
+      startedAt: performance.now(),
+    };
+    this.#prepared = prepared;
+    const resume = () => {
+      this.#ears.resume(item.id);
+      if (this.#prepared === prepared) this.#dropPrepared();
+    };
+    signal.addEventListener("abort", resume, { once: true });
+    try {
+      before = await this.#knowing(before, request.language, AbortSignal.any([this.#opened, signal]));
+      if (signal.aborted) return;
+      if (settled.partial !== "") prepared.reply.handlePartial(settled.partial);
+      const words = await settled.words;
+      if (words !== undefined && !signal.aborted) prepared.reply.handleWords(words);
+    } catch {
+      // The answer itself will hear it once more, and say what is wrong.
+    }
+  }
+
+  /** Utterances before the last are known, but for those that an interruption left; they are told with the answer. */
+  async #knowing(items: readonly ContextItem[], language: string | undefined, signal: AbortSignal) {
+    const hearing = this.#ears.hear(items, language, signal);
+    for (;;) {
+      const next = await hearing.next();
+      if (next.done === true) return next.value;
+    }
+  }
+
+  /** The answer that was prepared for just this; one for anything else is void. */
+  #takePrepared(request: SpeechRequest): Prepared | undefined {
+    const prepared = this.#prepared;
+    if (!prepared || request.outOfBand) return undefined;
+    this.#prepared = undefined;
+    if (prepared.key === keyOf(request)) return prepared;
+    prepared.reply.close();
+    return undefined;
+  }
+
+  #dropPrepared(): void {
+    this.#prepared?.reply.close();
+    this.#prepared = undefined;
+  }
+
   async *#answer(request: SpeechRequest, scope: AbortSignal): AsyncGenerator<SpeechEvent> {
     if (scope.aborted || (request.items.length === 0 && request.instructions === "")) return;
     if (this.#isDeafTo(request.items.at(-1))) {
       yield* this.#say(DEAF, request, scope);
       return;
     }
-    const heard = yield* this.#ears.hear(request.items, request.language, scope);
-    if (scope.aborted || !asksForAnswer(heard.at(-1))) return; // a cough asks for no answer
-    const reply = this.#options.llm.generate(
-      {
-        instructions: request.instructions,
-        items: heard,
-        tools: request.tools ?? [],
-        toolChoice: request.toolChoice ?? "auto",
-        maxOutputTokens: request.maxOutputTokens ?? "inf",
-        parallelToolCalls: request.parallelToolCalls,
-        reasoningEffort: request.reasoningEffort,
-      },
-      scope,
-    );
-    if (request.modality === "text") yield* asText(untilAborted(reply, scope));
-    else yield* this.#speakReply(reply, request, scope);
+    const prepared = this.#takePrepared(request);
+    let reply = prepared?.reply;
+    try {
+      const heard = yield* this.#ears.hear(request.items, request.language, scope);
+      if (scope.aborted || !asksForAnswer(heard.at(-1))) return; // a cough asks for no answer
+      yield { kind: "reached", mark: "words" };
+      reply ??= this.#createReply(request, () => toLlmRequest(request, heard));
+      reply.handleWords(prepared && transcriptOf(heard.at(-1)));
+      reply.commit();
+      yield* this.#acknowledge(untilAborted(reply.events, scope), request, prepared);
+    } finally {
+      reply?.close();
+    }
+  }
+
+  #createReply(request: Omit<SpeechRequest, "began">, ask: (words: string | undefined) => LlmRequest): Reply {
+    const { llm, fallbackLlm, clauses, firstClauseMs } = this.#options;
+    const { eager, hedge } = this.#shared.pipeline;
+    return new Reply({
+      llm,
+      secondLlm: fallbackLlm,
+      ask,
+      createVoice: () => ({ voice: this.#createVoice(request), speakable: new Speakable(request.language) }),
+      signal: this.#opened,
+      clauses,
+      firstClauseMs,
+      spoken: request.modality === "audio",
+      model: this.#forecast("llm"),
+      voice: this.#forecast("tts"),
+      eager,
+      hedge: fallbackLlm && hedge,
+    });
+  }
+
+  #forecast(engine: "stt" | "llm" | "tts") {
+    const name = this.#options.names?.[engine];
+    return this.#shared.pipeline.forecasts.of(name === undefined ? engine : `${engine} ${name}`);
+  }
+
+  #acknowledge(
+    events: AsyncIterable<SpeechEvent>,
+    request: SpeechRequest,
+    prepared: Prepared | undefined,
+  ): AsyncIterable<SpeechEvent> {
+    const { acknowledgement, tts } = this.#options;
+    const { sinceSpeechMs } = request;
+    if (!acknowledgement || !this.#acknowledgements || sinceSpeechMs === undefined || request.modality === "text") {
+      return events;
+    }
+    const take = () => this.#shared.sounds.take(tts, acknowledgement.text, voiceOptions(request));
+    take(); // made now, if it is not there yet
+    const now = performance.now();
+    const wait = { sinceSpeechMs, sinceAskedMs: prepared ? now - prepared.startedAt : 0 };
+    const dueMs = this.#acknowledgements.dueIn(now, wait, this.#forecast("llm"), this.#forecast("tts"));
+    if (dueMs === undefined) return events;
+    return acknowledged(events, dueMs, () => {
+      const sound = take();
+      if (sound) this.#acknowledgements?.handleSpoken();
+      return sound;
+    });
   }
 
   #isDeafTo(item: ContextItem | undefined): boolean {
@@ -151,69 +280,25 @@ class CascadeSession implements SpeechSession {
     return speech.length > 0 && speech.length === item.parts.length && speech.every((part) => !part.transcript);
   }
 
-  /** Reads the model and speaks what it says at the same time; calls of functions are passed on as they come. */
-  async *#speakReply(
-    reply: AsyncIterable<LlmEvent>,
-    request: SpeechRequest,
-    scope: AbortSignal,
-  ): AsyncGenerator<SpeechEvent> {
-    const events = new Channel<SpeechEvent>();
-    const text = new Channel<string>();
-    const read = async () => {
-      for await (const event of untilAborted(reply, scope)) {
-        if (event.kind === "text") text.push(event.delta);
-        else if (event.kind === "done") {
-          text.end(); // only the usage may follow: the voice need not wait for it
-          const end = cutShort(event);
-          if (end) events.push(end);
-        } else if (event.kind !== "reasoning") events.push(event);
-      }
-      text.end();
-    };
-    const speak = async () => {
-      for await (const event of this.#speak(text, request, scope)) events.push(event);
-    };
-    const reading = read().then(
-      () => undefined,
-      (error: unknown) => {
-        text.end(error);
-        return error;
-      },
-    );
-    // What was written before the model failed is said; when the voice fails, nothing is worth waiting for.
-    speak().then(
-      async () => events.end(await reading),
-      (error: unknown) => events.end(error),
-    );
-    yield* untilAborted(events, scope);
-  }
-
   async *#say(text: string, request: SpeechRequest, scope: AbortSignal): AsyncGenerator<SpeechEvent> {
     if (request.modality === "text") yield { kind: "text", delta: text };
-    else yield* this.#speak(once(text), request, scope);
+    else yield* this.#speak(text, request, scope);
   }
 
-  async *#speak(text: AsyncIterable<string>, request: SpeechRequest, scope: AbortSignal): AsyncGenerator<SpeechEvent> {
-    const { language, speed, voice: name } = request;
-    const voice = new Voice(this.#options.tts, () => this.#fallback(), {
-      voice: name,
-      ...(speed !== undefined && { speed }),
-      ...(language !== undefined && { language }),
-    });
-    const lead = new Lead();
-    const clauses = cutClauses(untilAborted(text, scope), new Speakable(language), lead, this.#options);
-    const spoken = inOrder(clauses, (clause, within) => voice.speak(clause, within), AT_A_TIME, scope);
-    for await (const event of spoken) {
-      if (event.kind === "audio") lead.add(durationMs(event.pcm));
-      yield event;
-    }
+  async *#speak(text: string, request: SpeechRequest, scope: AbortSignal): AsyncGenerator<SpeechEvent> {
+    const spoken = new Speakable(request.language).take(text);
+    yield* untilAborted(this.#createVoice(request).speak({ written: text, spoken }, scope), scope);
+  }
+
+  #createVoice(request: Omit<SpeechRequest, "began">): Voice {
+    return new Voice(this.#options.tts, () => this.#fallback(), voiceOptions(request));
   }
 
   async *#apologise(request: SpeechRequest, scope: AbortSignal): AsyncGenerator<SpeechEvent> {
     const { apology } = this.#options;
     if (apology === undefined || request.modality !== "audio") return;
     try {
-      yield* this.#speak(once(apology), request, scope);
+      yield* this.#speak(apology, request, scope);
     } catch {
       // What went wrong before is what the caller of `respond` is to hear of.
     }
@@ -224,27 +309,42 @@ class CascadeSession implements SpeechSession {
   }
 }
 
-/** The model's words as they come, nothing spoken. */
-async function* asText(reply: AsyncIterable<LlmEvent>): AsyncGenerator<SpeechEvent> {
-  for await (const event of reply) {
-    const end = event.kind === "done" ? cutShort(event) : undefined;
-    if (end) yield end;
-    if (event.kind !== "reasoning" && event.kind !== "done") yield event;
-  }
+function voiceOptions({ voice, speed, language }: Omit<SpeechRequest, "began">): TtsOptions {
+  return { voice, ...(speed !== undefined && { speed }), ...(language !== undefined && { language }) };
 }
 
-/** That the reply is not whole, if so. */
-function cutShort({ reason }: Extract<LlmEvent, { kind: "done" }>): SpeechEvent | undefined {
-  if (reason === "length") return { kind: "cutShort", reason: "maxOutputTokens" };
-  return reason === "contentFilter" ? { kind: "cutShort", reason } : undefined;
+function toLlmRequest(request: Omit<SpeechRequest, "began">, items: readonly ContextItem[]): LlmRequest {
+  return {
+    instructions: request.instructions,
+    items,
+    tools: request.tools ?? [],
+    toolChoice: request.toolChoice ?? "auto",
+    maxOutputTokens: request.maxOutputTokens ?? "inf",
+    parallelToolCalls: request.parallelToolCalls,
+    reasoningEffort: request.reasoningEffort,
+  };
+}
+
+/** What an answer depends on, but for what was said last. */
+function keyOf(request: Omit<SpeechRequest, "began">): string {
+  const { parts: _, ...last } = { parts: undefined, ...request.items.at(-1) };
+  const asked = toLlmRequest(request, [...request.items.slice(0, -1), last as ContextItem]);
+  const sound = [request.modality, request.voice, request.speed, request.language];
+  return JSON.stringify([asked, sound], (key, value) => (key === "pcm" ? null : value));
+}
+
+function withTranscript(item: ContextItem, transcript: string | undefined): ContextItem {
+  if (item.role !== "user") return item;
+  return { ...item, parts: item.parts.map((part) => (part.kind === "audio" ? { ...part, transcript } : part)) };
+}
+
+function transcriptOf(item: ContextItem | undefined): string | undefined {
+  if (item?.role !== "user") return undefined;
+  return item.parts.find((part) => part.kind === "audio")?.transcript;
 }
 
 /** False for speech in which nobody said a word. */
 function asksForAnswer(item: ContextItem | undefined): boolean {
   if (item?.role !== "user" || item.parts.length === 0) return true;
   return item.parts.some((part) => part.kind !== "audio" || part.transcript === undefined || part.transcript !== "");
-}
-
-async function* once(text: string): AsyncGenerator<string> {
-  yield text;
 }

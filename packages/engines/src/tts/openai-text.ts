@@ -1,7 +1,8 @@
 /** Cuts growing text into requests: as much at a time as is there, so that a voice keeps its flow over sentences. */
+
+import { cutsOf } from "@sluice/conversation";
 import { settlesAtOnce } from "../ahead.ts";
 import { untilAborted } from "../channel.ts";
-import { cutsOf } from "../speech/cascade-cuts.ts";
 
 /** Characters of one request: the API takes 4096, and a longer text only begins later. */
 const LONGEST = 600;

@@ -14,6 +14,7 @@ import {
   type Milli,
   type OrderedAudio,
   type Pcm,
+  type Pipeline,
   SAMPLES_PER_MS,
   type SpeechRequest,
   type SpeechSession,
@@ -54,6 +55,8 @@ export interface CallOptions {
   readonly engines: CallEngines;
   readonly now: () => Milli;
   readonly createId: (prefix: IdPrefix) => string;
+  /** What the agent takes and guesses, for all calls; without it nothing is known beyond this one. */
+  readonly pipeline?: Pipeline | undefined;
   /** The longest a call may last. */
   readonly maxDurationMs: Milli;
   readonly log: Logger;
@@ -102,6 +105,7 @@ export class Call implements LinkListener {
   readonly #voice: VoiceActivity;
   readonly #running = new Map<string, Running>();
   readonly #hearing = new Map<string, Hearing>();
+  #preparing: { readonly itemId: string; readonly abort: AbortController } | undefined;
   readonly #observers = new Set<Link>();
   #origin: Link; // whose input is being handled
   #decoder: { readonly format: string; readonly decoder: AudioDecoder } | undefined;
@@ -123,6 +127,8 @@ export class Call implements LinkListener {
       capabilities: link.capabilities,
       modelLocked: options.modelLocked,
       listens: this.#engine.listen !== undefined,
+      prepares: this.#engine.listen !== undefined && this.#engine.prepare !== undefined,
+      forecast: options.pipeline?.speech,
       createId: options.createId,
       expiresAt: options.now() + options.maxDurationMs,
       expiresAfterMinutes: Math.round(options.maxDurationMs / 60_000),
@@ -268,6 +274,12 @@ export class Call implements LinkListener {
       case "respond":
         void this.#respond(command.responseId, command.request);
         return;
+      case "prepare":
+        this.#prepare(command.itemId, command.request);
+        return;
+      case "unprepare":
+        this.#unprepare(command.itemId);
+        return;
       case "began":
         this.#running.get(command.responseId)?.began.resolve(command.began);
         return;
@@ -383,8 +395,22 @@ export class Call implements LinkListener {
   #endHearing(itemId: string, complete: boolean): void {
     const hearing = this.#hearing.get(itemId);
     this.#hearing.delete(itemId);
+    // What was prepared for it is the answer's from here on, or nobody's.
+    if (complete && this.#preparing?.itemId === itemId) this.#preparing = undefined;
     if (complete) hearing?.audio.end();
     else hearing?.abort.abort();
+  }
+
+  #prepare(itemId: string, request: Omit<SpeechRequest, "began">): void {
+    this.#preparing?.abort.abort();
+    this.#preparing = { itemId, abort: new AbortController() };
+    this.#engine.prepare?.(request, AbortSignal.any([this.#preparing.abort.signal, this.#ended.signal]));
+  }
+
+  #unprepare(itemId: string): void {
+    if (this.#preparing?.itemId !== itemId) return;
+    this.#preparing.abort.abort();
+    this.#preparing = undefined;
   }
 
   async #respond(responseId: string, request: Omit<SpeechRequest, "began">): Promise<void> {

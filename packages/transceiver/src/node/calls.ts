@@ -1,7 +1,7 @@
 /** The calls of this process: makes them, finds them by name, ends them. */
 import { randomBytes } from "node:crypto";
 import type { Tracer } from "@opentelemetry/api";
-import type { IdPrefix, Link, LinkListener, Milli } from "@sluice/conversation";
+import type { IdPrefix, Link, LinkListener, Milli, Pipeline } from "@sluice/conversation";
 import {
   createSession,
   type DialectName,
@@ -19,6 +19,8 @@ import type { Metrics } from "./metrics.ts";
 /** Settings of {@link Calls}. */
 export interface CallsOptions {
   readonly engines: CallEngines;
+  /** What the agent takes and guesses; told in the metrics. */
+  readonly pipeline?: Pipeline | undefined;
   /** Name shown to clients that ask for no model, such as the agent's. */
   readonly model: string;
   /** What an agent is told where a client says nothing. */
@@ -107,7 +109,7 @@ export class Calls {
   }
 
   #create(link: Link, id: string, session: Session, modelLocked: boolean, pipe: string): Call {
-    const { now, engines, maxDurationMs, log, tracer } = this.#options;
+    const { now, engines, pipeline, maxDurationMs, log, tracer } = this.#options;
     const description = { id, pipe, model: session.model };
     const trace = tracer && new CallTrace(tracer, Date.now() - now(), now(), description);
     return new Call(link, {
@@ -115,6 +117,7 @@ export class Calls {
       session,
       modelLocked,
       engines,
+      pipeline,
       now,
       createId,
       maxDurationMs,

@@ -66,6 +66,29 @@ export class Metrics {
     });
   }
 
+  /** Shows what engines will probably take: stages in seconds, rates as they are. */
+  addForecast(read: () => Iterable<{ engine: string; stage: string; q: number; value: number }>): void {
+    const add = (name: string, help: string, rates: boolean, scale: number) =>
+      new Gauge({
+        name,
+        help,
+        labelNames: ["engine", "stage", "quantile"],
+        registers: [this.registry],
+        collect() {
+          this.reset();
+          for (const { engine, stage, q, value } of read())
+            if (stage.endsWith("Rate") === rates) this.set({ engine, stage, quantile: String(q) }, value * scale);
+        },
+      });
+    add("forecast_seconds", "What a stage of an engine will probably take.", false, 1 / 1000);
+    add(
+      "forecast_per_second",
+      "Pieces of text, or seconds of speech, that will probably be made in a second.",
+      true,
+      1,
+    );
+  }
+
   /** Shows a value that something else keeps. */
   addGauge(name: string, help: string, read: () => number): void {
     new Gauge({

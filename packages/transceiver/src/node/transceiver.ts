@@ -1,7 +1,7 @@
 /** A transceiver: one process that answers calls over WebRTC and WebSocket and holds their conversations. */
 import { createHmac, randomBytes } from "node:crypto";
 import type { Tracer } from "@opentelemetry/api";
-import type { Link, LinkListener, Milli } from "@sluice/conversation";
+import type { Link, LinkListener, Milli, Pipeline } from "@sluice/conversation";
 import type { KeyRing, ServerId } from "@sluice/routing";
 import type { Logger } from "pino";
 import { loadOpus } from "../media/opus.ts";
@@ -38,6 +38,8 @@ export interface TransceiverOptions {
   readonly keyRing: KeyRing;
   readonly serverId: ServerId;
   readonly engines: CallEngines;
+  /** What the agent takes and guesses, shared with its engines and told in the metrics. Default: nothing is known. */
+  readonly pipeline?: Pipeline | undefined;
   /** Name shown to clients that ask for no model. */
   readonly model: string;
   /** What an agent is told where a client says nothing. Default nothing. */
@@ -99,8 +101,8 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   const maxCallMs = options.maxCallMs ?? HOUR_MS;
   const metrics: Metrics = new Metrics(() => calls.size);
   const { instructions = "" } = options;
-  const { maxCalls, tracer } = options;
-  const callsOptions = { engines, model, instructions, now, maxCalls, maxDurationMs: maxCallMs, log, tracer };
+  const { maxCalls, pipeline, tracer } = options;
+  const callsOptions = { engines, pipeline, model, instructions, now, maxCalls, maxDurationMs: maxCallMs, log, tracer };
   const calls: Calls = new Calls(callsOptions, () => metrics);
   const opus = await loadOpus();
   const webRtc = await serveWebRtc({
@@ -176,6 +178,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     throw error;
   });
   countSources(metrics, webRtc, http);
+  if (pipeline) showPipeline(metrics, pipeline, now);
   const registrar =
     options.registry &&
     new Registrar({
@@ -213,6 +216,26 @@ function hopsOf({ from, direct, tagged = false }: RelaysOptions, keyRing: KeyRin
 function endAtOnce(link: Link): LinkListener {
   queueMicrotask(() => link.close("the call has ended"));
   return ignoring;
+}
+
+/** Quantiles that `/metrics` shows of each stage. */
+const SHOWN_QUANTILES = [0.5, 0.9, 0.95, 0.99] as const;
+
+function showPipeline(metrics: Metrics, pipeline: Pipeline, now: () => Milli): void {
+  metrics.addForecast(() => pipeline.forecasts.entries(now(), SHOWN_QUANTILES));
+  const { eager, hedge } = pipeline;
+  metrics.addSource("eager_answers_total", "Answers begun before their turn was over.", () => ({
+    adopted: eager.total.hits,
+    dropped: eager.total.misses,
+  }));
+  metrics.addSource("model_tokens_total", "Pieces of text that the model wrote.", () => ({
+    used: eager.total.spent - eager.total.wasted,
+    wasted: eager.total.wasted,
+  }));
+  metrics.addSource("hedged_requests_total", "Requests to the second model, by who answered first.", () => ({
+    second: hedge.total.hits,
+    first: hedge.total.misses,
+  }));
 }
 
 function countSources(metrics: Metrics, webRtc: WebRtcServer, http: HttpServer): void {

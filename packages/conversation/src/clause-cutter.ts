@@ -1,5 +1,5 @@
 /** Cuts a reply that is still being written into what a voice speaks at a time: a little first, more and more later. */
-import { type Cut, cutsOf } from "./cascade-cuts.ts";
+import { type Cut, cutsOf } from "./clause-cuts.ts";
 
 /** How clauses grow. Sizes are in characters of Latin script; a character of Chinese counts as three. */
 export interface ClauseOptions {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { cutsOf } from "./cascade-cuts.ts";
-import { ClauseCutter } from "./cascade-cutter.ts";
+import { cutsOf } from "./clause-cuts.ts";
+import { ClauseCutter } from "./clause-cutter.ts";
 
 /** All clauses of a text that is there as a whole. */
 function clauses(text: string, urgent = true): string[] {

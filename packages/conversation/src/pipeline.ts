@@ -1,0 +1,28 @@
+/** What the sessions of a process know together: what engines take, and what guesses have cost. */
+import { type Forecast, Forecasts } from "./forecast.ts";
+import { Spending } from "./spending.ts";
+
+/** Bounds of a {@link Pipeline}. */
+export interface PipelineOptions {
+  /** Share of the model's words that may be generated in vain, 0 to 1; 0: no answer before its turn. Default 0.15. */
+  readonly eagerShare?: number | undefined;
+  /** Share of the requests that may go to the second model in vain. Default 0.1. */
+  readonly hedgeShare?: number | undefined;
+}
+
+/** Shared by all sessions of one agent. */
+export class Pipeline {
+  readonly forecasts = new Forecasts();
+  readonly eager: Spending;
+  readonly hedge: Spending;
+
+  constructor({ eagerShare = 0.15, hedgeShare = 0.1 }: PipelineOptions = {}) {
+    this.eager = new Spending({ share: eagerShare });
+    this.hedge = new Spending({ share: hedgeShare, credit: 20, halfLife: 500 });
+  }
+
+  /** What the agent as a whole takes: the end of turns, and the lead that its speech wants. */
+  get speech(): Forecast {
+    return this.forecasts.of("speech");
+  }
+}
