@@ -1,6 +1,6 @@
 /** Which engines answer: the built-in agent, or models that the user names. */
 
-import type { SpeechToSpeech } from "@sluice/conversation";
+import { Pipeline, type SpeechToSpeech } from "@sluice/conversation";
 import {
   createCascade,
   createChatCompletions,
@@ -10,7 +10,7 @@ import {
   createTranscriptions,
   type Espeak,
 } from "@sluice/engines";
-import { type Environment, type Flag, type Settings, text, UsageError } from "./flags.ts";
+import { type Environment, type Flag, integer, type Settings, text, UsageError } from "./flags.ts";
 
 const url =
   (...schemes: readonly string[]) =>
@@ -31,6 +31,8 @@ const flag = <T, F extends string | undefined>(value: string, help: string, fall
 export const agentFlags = {
   llm: flag("<url>", "language model: an OpenAI-compatible API, up to /v1", undefined, http),
   "llm-model": flag("<name>", "its model", "gpt-4.1-mini", text),
+  "llm-fallback": flag("<url>", "a second one, asked as well when the first is late or fails", undefined, http),
+  "llm-fallback-model": flag("<name>", "its model; default the first one's", undefined, text),
   stt: flag("<url>", "speech recognition: an OpenAI-compatible API", undefined, http),
   "stt-model": flag("<name>", "its model", "gpt-4o-mini-transcribe", text),
   tts: flag("<url>", "speech synthesis: an OpenAI-compatible API; default eSpeak NG", undefined, http),
@@ -39,6 +41,19 @@ export const agentFlags = {
   realtime: flag("<url>", "instead: a speech-to-speech model by the Realtime API", undefined, url("ws", "wss")),
   "realtime-model": flag("<name>", "its model", undefined, text),
   language: flag("<tag>", "language of the callers, such as de; default any", undefined, text),
+  eager: flag(
+    "<percent>",
+    "of what the model writes, how much may be in vain to answer sooner; 0: no guesses",
+    "15",
+    integer(0, 90),
+  ),
+  "acknowledge-after": flag(
+    "<ms>",
+    "say a short word when the silence is longer, such as 900; 0: never",
+    "0",
+    integer(0, 60_000),
+  ),
+  acknowledgement: flag("<text>", "that word", "One moment.", text),
   instructions: flag(
     "<text>",
     "what a model is told, where a client says nothing",
@@ -56,6 +71,8 @@ export interface Agent {
   readonly speech: SpeechToSpeech;
   /** What a session starts with where the client says nothing; empty for the built-in agent. */
   readonly instructions: string;
+  /** What its engines take, and what guesses cost. */
+  readonly pipeline: Pipeline;
 }
 
 const OPENAI = "https://api.openai.com/v1";
@@ -63,6 +80,7 @@ const OPENAI = "https://api.openai.com/v1";
 /** Makes the agent. With `OPENAI_API_KEY` and no engine named, OpenAI serves all three. Keys go to nobody else. */
 export function createAgent(settings: AgentSettings, env: Environment, tts: Espeak | undefined): Agent {
   const { instructions, language } = settings;
+  const pipeline = new Pipeline({ eagerShare: settings.eager / 100 });
   const named = settings.llm ?? settings.stt ?? settings.tts ?? settings.realtime;
   const all = named === undefined && env.OPENAI_API_KEY ? OPENAI : undefined;
   if (settings.realtime !== undefined) {
@@ -72,20 +90,39 @@ export function createAgent(settings: AgentSettings, env: Environment, tts: Espe
       model: settings["realtime-model"],
       description: `A speech-to-speech model at ${hostOf(settings.realtime)} answers.`,
     });
-    return { name: settings["realtime-model"] ?? "realtime", speech, instructions };
+    return { name: settings["realtime-model"] ?? "realtime", speech, instructions, pipeline };
   }
   const llm = settings.llm ?? all;
   if (llm === undefined) {
     if (named !== undefined) throw new UsageError("--stt and --tts need a language model: --llm <url>");
-    return { name: "parrot", speech: createParrot({ tts }), instructions: "" };
+    if (settings["llm-fallback"] !== undefined) throw new UsageError("--llm-fallback needs a first model: --llm <url>");
+    return { name: "parrot", speech: createParrot({ tts }), instructions: "", pipeline };
   }
   const stt = settings.stt ?? all;
   const voice = settings.tts ?? all;
   const model = settings["llm-model"];
   const ears = stt === undefined ? "reads what you type (no --stt)" : `hears by ${hostOf(stt)}`;
   const speaks = voice === undefined ? "eSpeak NG" : hostOf(voice);
+  const fallback = settings["llm-fallback"];
+  const fallbackModel = settings["llm-fallback-model"] ?? model;
+  const afterMs = settings["acknowledge-after"];
   const speech = createCascade({
     llm: createChatCompletions({ baseUrl: llm, apiKey: keyFor(llm, "LLM", env), model }),
+    fallbackLlm:
+      fallback === undefined
+        ? undefined
+        : createChatCompletions({
+            baseUrl: fallback,
+            apiKey: keyFor(fallback, "LLM_FALLBACK", env),
+            model: fallbackModel,
+          }),
+    acknowledgement: afterMs === 0 ? undefined : { afterMs, text: settings.acknowledgement },
+    pipeline,
+    names: {
+      llm: model,
+      ...(stt !== undefined && { stt: settings["stt-model"] }),
+      tts: voice === undefined ? "espeak" : settings["tts-model"],
+    },
     stt:
       stt === undefined
         ? undefined
@@ -104,7 +141,7 @@ export function createAgent(settings: AgentSettings, env: Environment, tts: Espe
     apology: "Sorry, something went wrong on my side. Please say that again.",
     description: `${model} at ${hostOf(llm)} ${ears} and speaks by ${speaks}.`,
   });
-  return { name: model, speech, instructions };
+  return { name: model, speech, instructions, pipeline };
 }
 
 /** A key of this engine's own, else OpenAI's for OpenAI alone. */

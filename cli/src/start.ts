@@ -82,6 +82,7 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     advertise: settings.advertise,
     apiKey: settings.apiKey,
     engines: { vad, speech: agent.speech },
+    pipeline: agent.pipeline,
     model: agent.name,
     instructions: agent.instructions,
     version,

@@ -12,6 +12,11 @@ export const stages: Readonly<Record<string, Stage>> = {
   silence: { label: "silence", explanation: "the pause that ends a turn, as configured" },
   endpointing: { label: "endpointing", explanation: "noticing the pause, beyond the pause itself" },
   engine: { label: "engine", explanation: "the model, to its first audio" },
+  recognition: { label: "recognition", explanation: "your last words, recognised" },
+  model: { label: "model", explanation: "the model, to its first word" },
+  clause: { label: "clause", explanation: "the first words that can be spoken" },
+  voice: { label: "voice", explanation: "the voice, to its first audio" },
+  lead: { label: "lead", explanation: "held back, so that the voice does not run dry" },
   egress: { label: "egress", explanation: "from the model to the first packet out" },
   playout: { label: "playout", explanation: "network, jitter buffer, loudspeaker" },
 };
