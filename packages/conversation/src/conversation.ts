@@ -6,6 +6,7 @@
  */
 import {
   activeResponse,
+  approvalNotFound,
   type CauseId,
   type ClientEvent,
   cancelNotActive,
@@ -17,6 +18,8 @@ import {
   type Item,
   invalidAudio,
   invalidRequest,
+  type McpListToolsItem,
+  type McpTool,
   previousItemNotFound,
   type RealtimeError,
   type ResponseOptions,
@@ -30,6 +33,7 @@ import {
   truncateTooLong,
   updateSession,
 } from "@sluice/realtime";
+import { Approvals } from "./approvals.ts";
 import { durationMs, type Milli, type Pcm } from "./audio.ts";
 import type { VoiceWindow } from "./endpointer.ts";
 import type { Began, ContextItem, SpeechEvent, SpeechRequest, SttEvent } from "./engines.ts";
@@ -39,12 +43,14 @@ import { IdleTimer } from "./idle.ts";
 import { giveAudio, takeAudio } from "./item-audio.ts";
 import type { LinkCapabilities, OrderedAudio, Utterance } from "./link.ts";
 import { type CallerUtterance, Listener, type ListenerOptions } from "./listener.ts";
+import { McpServers, type OfferedTools } from "./mcp.ts";
 import { type CallerAudio, Memory, toContext } from "./memory.ts";
 import { Playout, type TurnReport } from "./playout.ts";
 import { PAUSE_MS, utteranceUnderWay } from "./preparation.ts";
-import { type ResponseEnd, ResponseRun } from "./response.ts";
-import { engineRequest, idleTimeout, listenerOptions, transcribes } from "./settings.ts";
+import { type ResponseEnd, ResponseRun, type ServerCall } from "./response.ts";
+import { engineRequest, functionTools, idleTimeout, listenerOptions, transcribes } from "./settings.ts";
 import { type OutgoingSpeech, SpeechOutlet } from "./speech-outlet.ts";
+import type { ServerTool, ServerToolOutcome, ToolServerSpec } from "./tool-server.ts";
 import { type TranscriptEvent, Transcripts } from "./transcripts.ts";
 
 /** What a conversation is made with. */
@@ -61,6 +67,8 @@ export interface ConversationOptions {
   readonly prepares?: boolean;
   /** What the engine took of late; fed, and read for the lead. Default: nothing is known, and nothing held back. */
   readonly forecast?: Forecast | undefined;
+  /** MCP servers that every conversation has. Default none. */
+  readonly mcpServers?: readonly McpTool[] | undefined;
   /** When the session ends, on the conversation's clock. */
   readonly expiresAt: Milli;
   /** The longest session in minutes, for the message when it ends. */
@@ -88,6 +96,9 @@ export type ConversationCommand =
   | { readonly kind: "endUtterance"; readonly utterance: Utterance }
   | { readonly kind: "flush" }
   | { readonly kind: "duck"; readonly gain: number; readonly rampMs: Milli }
+  | { readonly kind: "connectTools"; readonly server: ToolServerSpec; readonly itemId: string }
+  | { readonly kind: "dropTools"; readonly label: string }
+  | ({ readonly kind: "callTool"; readonly responseId: string } & ServerCall)
   | { readonly kind: "measured"; readonly report: TurnReport }
   | { readonly kind: "close"; readonly reason: string };
 
@@ -97,6 +108,8 @@ export interface EngineFailure {
   readonly message: string;
 }
 
+/** How often the agent may go on after servers' answers before it has to say something. */
+const MAX_TOOL_ROUNDS = 8;
 /** Less audio than this cannot be committed. */
 const SHORTEST_COMMIT_MS = 100;
 /** What the agent is told when nobody has said anything for `idle_timeout_ms`. */
@@ -112,12 +125,15 @@ export class Conversation {
   readonly #transcripts = new Transcripts();
   readonly #idle = new IdleTimer();
   readonly #outlet: SpeechOutlet;
+  readonly #mcp: McpServers;
+  readonly #approvals = new Approvals();
   readonly #responses = new Map<string, ResponseRun>();
   readonly #conversationId: string;
   #session: Session;
   #activeId: string | undefined; // the conversation's own response; those beside it are in #responses only
   #unanswered: CallerUtterance | undefined; // said, and no response asked for it yet
   #turnWaits = false; // a turn was committed while a response was under way
+  #toolRounds = 0; // answers to servers' answers, since somebody said something
   #streamedId: string | undefined; // the utterance that the engine hears while it is spoken
   #hasSpoken = false;
   #closed = false;
@@ -135,6 +151,8 @@ export class Conversation {
     );
     this.#playout.clientReports = options.session.sluice?.timeline === true;
     this.#idle.configure(idleTimeout(options.session));
+    this.#mcp = new McpServers(options.mcpServers ?? [], () => options.createId("item"));
+    if (options.session.type === "realtime") this.#mcp.configure(options.session.tools);
   }
 
   /** The effective settings. */
@@ -148,8 +166,10 @@ export class Conversation {
   }
 
   /** A connection opened: the call's own, or one beside it. */
-  handleOpen(_now: Milli): void {
+  handleOpen(now: Milli): void {
     this.#send({ type: "session.created", session: describeSession(this.#session) }, "origin");
+    this.#settleTools();
+    this.#settle(now);
   }
 
   /** A text that was no event: the answer says why. */
@@ -210,7 +230,38 @@ export class Conversation {
 
   /** The engine's answer is complete, or it failed. */
   handleEngineEnded(now: Milli, responseId: string, failure?: EngineFailure): void {
-    this.#endResponse(now, responseId, failure ? { status: "failed", ...failure } : { status: "completed" });
+    const run = this.#responses.get(responseId);
+    const calls = failure || !run ? [] : run.endEngine();
+    if (run && calls.length > 0) this.#endSound(now, run, true);
+    else this.#endResponse(now, responseId, failure ? { status: "failed", ...failure } : { status: "completed" });
+    for (const call of calls) this.#commands.push({ kind: "callTool", responseId, ...call });
+    this.#settle(now);
+  }
+
+  /** A server told its tools, or why it could not. */
+  handleToolsListed(now: Milli, label: string, itemId: string, listed: readonly ServerTool[] | EngineFailure): void {
+    const failure = "message" in listed ? listed : undefined;
+    const tools = "message" in listed ? undefined : listed;
+    const item = this.#memory.find(itemId);
+    if (!this.#mcp.handleListed(label, itemId, tools) || item?.type !== "mcp_list_tools") return;
+    const done: McpListToolsItem = {
+      ...item,
+      status: failure ? "incomplete" : "completed",
+      tools: (tools ?? []).map(formatTool),
+      ...(failure && { error: failure.message }),
+    };
+    this.#memory.replace(done);
+    this.#send({ type: failure ? "mcp_list_tools.failed" : "mcp_list_tools.completed", item_id: itemId });
+    const previous_item_id = this.#memory.previousId(itemId);
+    this.#send({ type: "conversation.item.done", item: done, previous_item_id });
+    this.#settle(now);
+  }
+
+  /** A server answered a call. */
+  handleToolOutcome(now: Milli, responseId: string, itemId: string, outcome: ServerToolOutcome): void {
+    const run = this.#responses.get(responseId);
+    run?.handleOutcome(itemId, outcome);
+    if (run && !run.callsServers) this.#endResponse(now, responseId, { status: "completed" });
     this.#settle(now);
   }
 
@@ -281,13 +332,14 @@ export class Conversation {
         this.#listener.clear();
         return this.#send({ type: "input_audio_buffer.cleared" });
       case "conversation.item.create":
-        return this.#createItem(event.item, event.previous_item_id, cause);
+        return this.#createItem(now, event.item, event.previous_item_id, cause);
       case "conversation.item.truncate":
         return this.#truncate(event.item_id, event.content_index, event.audio_end_ms, cause);
       case "conversation.item.retrieve":
         return this.#retrieve(event.item_id, cause);
       case "conversation.item.delete":
         if (!this.#memory.delete(event.item_id)) return this.#fail(deleteInvalidItem(event.item_id, cause));
+        this.#approvals.forget(event.item_id);
         return this.#send({ type: "conversation.item.deleted", item_id: event.item_id });
       case "response.create":
         return this.#createResponse(now, event.response, cause);
@@ -319,6 +371,8 @@ export class Conversation {
     this.#playout.clientReports = updated.session.sluice?.timeline === true;
     this.#idle.configure(idleTimeout(updated.session));
     this.#send({ type: "session.updated", session: describeSession(updated.session) });
+    if (updated.session.type === "realtime" && patch.tools) this.#mcp.configure(updated.session.tools);
+    this.#settleTools();
   }
 
   #commit(now: Milli, cause: CauseId): void {
@@ -332,7 +386,12 @@ export class Conversation {
     }
   }
 
-  #createItem(draft: Parameters<typeof createItem>[0], previousId: string | undefined, cause: CauseId): void {
+  #createItem(
+    now: Milli,
+    draft: Parameters<typeof createItem>[0],
+    previousId: string | undefined,
+    cause: CauseId,
+  ): void {
     const taken = takeAudio(createItem(draft, this.#options.createId("item")), this.#session.audio.input.format);
     if (!taken) return this.#fail(invalidAudio(cause));
     const { item, caller } = taken;
@@ -340,7 +399,13 @@ export class Conversation {
     if (previousId !== undefined && previousId !== "root" && !this.#memory.has(previousId)) {
       return this.#fail(previousItemNotFound(previousId, cause));
     }
+    if (item.type === "mcp_approval_response" && !this.#approvals.has(item.approval_request_id)) {
+      return this.#fail(approvalNotFound(item.approval_request_id, cause));
+    }
     this.#addItem(item, previousId, caller);
+    if (item.type !== "mcp_approval_response") return;
+    this.#approvals.answer(item.approval_request_id, item.approve);
+    if (this.#activeId === undefined) this.#callApproved(now);
   }
 
   #addItem(item: Item, previousId?: string, caller?: CallerAudio): void {
@@ -381,12 +446,17 @@ export class Conversation {
     }
     const inConversation = options?.conversation !== "none";
     if (inConversation && this.#activeId !== undefined) return this.#fail(activeResponse(this.#activeId, cause));
+    const unknown = options?.tools?.find((tool) => tool.type === "mcp" && !this.#mcp.has(tool.server_label));
+    if (unknown?.type === "mcp") {
+      const message = `MCP server '${unknown.server_label}' is not in the session's tools.`;
+      return this.#fail(invalidRequest("invalid_value", message, "response.tools", cause));
+    }
+    this.#toolRounds = 0;
     const items = options?.input ? this.#resolveInput(options.input, cause) : this.#memory.context();
     if (items) this.#startResponse(now, options, items, inConversation);
   }
 
   #resolveInput(input: NonNullable<ResponseOptions["input"]>, cause: CauseId): readonly ContextItem[] | undefined {
-    const known = new Map(this.#memory.context().map((item) => [item.id, item]));
     const items: ContextItem[] = [];
     for (const entry of input) {
       if (entry.type !== "item_reference") {
@@ -395,16 +465,15 @@ export class Conversation {
           this.#fail(invalidAudio(cause));
           return undefined;
         }
-        const item = toContext(taken.item, taken.caller);
-        if (item) items.push(item);
+        items.push(...toContext(taken.item, { ...(taken.caller && { caller: taken.caller }) }));
         continue;
       }
-      const item = known.get(entry.id);
-      if (!item) {
+      const referred = this.#memory.contextOf(entry.id);
+      if (!referred) {
         this.#fail(invalidRequest("invalid_value", `Item with id '${entry.id}' not found.`, "response.input", cause));
         return undefined;
       }
-      items.push(item);
+      items.push(...referred);
     }
     return items;
   }
@@ -416,15 +485,17 @@ export class Conversation {
     inConversation: boolean,
   ): void {
     const { createId } = this.#options;
-    const { audio } = this.#session;
+    const { audio, tools } = this.#session;
     const id = createId("resp");
-    const request = engineRequest(this.#session, options, items, inConversation);
+    const offered = this.#offer(options?.tools ?? tools, inConversation);
+    const request = engineRequest(this.#session, options, items, offered, inConversation);
     const output = {
       format: options?.audio?.output?.format ?? audio.output.format,
       voice: options?.audio?.output?.voice ?? audio.output.voice,
     };
     const spec = {
       id,
+      targets: offered.targets,
       conversationId: inConversation ? this.#conversationId : null,
       modality: request.modality,
       metadata: options?.metadata ?? null,
@@ -440,6 +511,67 @@ export class Conversation {
       this.#unanswered = undefined;
     }
     this.#commands.push({ kind: "respond", responseId: id, request: { ...request, sinceSpeechMs } });
+  }
+
+  #offer(tools: Session["tools"], inConversation: boolean): OfferedTools {
+    const offered = this.#mcp.offer(functionTools(tools), tools);
+    if (inConversation) return offered;
+    // Beside the conversation nobody could approve anything: the question would be no item of it.
+    const asked = new Set([...offered.targets].flatMap(([name, target]) => (target.needsApproval ? [name] : [])));
+    return { ...offered, tools: offered.tools.filter(({ name }) => !asked.has(name)) };
+  }
+
+  /** Servers have answered: the agent goes on, free to choose, but not for ever. */
+  #goOn(now: Milli): void {
+    const may = ++this.#toolRounds > MAX_TOOL_ROUNDS || this.#session.tool_choice === "none" ? "none" : "auto";
+    this.#startResponse(now, { conversation: "auto", tool_choice: may }, this.#memory.context(), true);
+  }
+
+  /** Makes the calls that the client has approved, as a response of their own; when all were refused, goes on. */
+  #callApproved(now: Milli): void {
+    const requests = this.#approvals.take();
+    if (!requests) return;
+    if (requests.length === 0) return this.#goOn(now);
+    const { output_modalities, max_output_tokens, audio } = this.#session;
+    const id = this.#options.createId("resp");
+    const spec = {
+      id,
+      conversationId: this.#conversationId,
+      modality: output_modalities[0],
+      metadata: null,
+      maxOutputTokens: max_output_tokens,
+      output: { format: audio.output.format, voice: audio.output.voice },
+    };
+    const run = new ResponseRun(spec, this.#memory, (event) => this.#send(event), this.#options.createId);
+    this.#responses.set(id, run);
+    this.#activeId = id;
+    for (const request of requests) {
+      this.#commands.push({ kind: "callTool", responseId: id, ...run.callApproved(request) });
+    }
+  }
+
+  #settleTools(): void {
+    for (let event = this.#mcp.nextEvent(); event; event = this.#mcp.nextEvent()) {
+      if (event.kind === "drop") {
+        this.#commands.push({ kind: "dropTools", label: event.label });
+        continue;
+      }
+      const { itemId, server } = event;
+      const item: McpListToolsItem = {
+        id: itemId,
+        object: "realtime.item",
+        type: "mcp_list_tools",
+        status: "in_progress",
+        server_label: server.label,
+        tools: [],
+      };
+      const previous_item_id = this.#memory.lastId;
+      const dropped = this.#memory.add(item);
+      for (const item_id of dropped) this.#send({ type: "conversation.item.deleted", item_id });
+      this.#send({ type: "conversation.item.added", item, previous_item_id });
+      this.#send({ type: "mcp_list_tools.in_progress", item_id: itemId });
+      this.#commands.push({ kind: "connectTools", server, itemId });
+    }
   }
 
   #cancel(now: Milli, responseId: string | undefined, cause: CauseId): void {
@@ -551,6 +683,7 @@ export class Conversation {
   #handleCommitted(now: Milli, utterance: CallerUtterance): void {
     this.#options.forecast?.record(now, "turnEnd", now - utterance.arrivedAt);
     this.#addUtterance(utterance);
+    this.#toolRounds = 0;
     if (this.#session.type === "transcription") return;
     if (this.#session.audio.input.turn_detection?.create_response === false) return;
     if (this.#activeId === undefined) {
@@ -594,7 +727,9 @@ export class Conversation {
   #prepare(itemId: string): void {
     if (this.#activeId !== undefined) return; // another answer comes first, and changes what this one is about
     const items = [...this.#memory.context(), utteranceUnderWay(itemId)];
-    this.#commands.push({ kind: "prepare", itemId, request: engineRequest(this.#session, undefined, items, true) });
+    const offered = this.#offer(this.#session.tools, true);
+    const request = engineRequest(this.#session, undefined, items, offered, true);
+    this.#commands.push({ kind: "prepare", itemId, request });
   }
 
   #unprepare(itemId: string | undefined): void {
@@ -647,8 +782,7 @@ export class Conversation {
     if (!run) return;
     this.#responses.delete(responseId);
     this.#playout.handleResponseEnded(responseId);
-    this.#play(now, this.#outlet.handleEnd(now, responseId, end.status !== "cancelled"));
-    if (run.utterance && run.audioMs > 0) this.#commands.push({ kind: "endUtterance", utterance: run.utterance });
+    this.#endSound(now, run, end.status !== "cancelled");
     run.end(end);
     if (responseId !== this.#activeId) return;
     this.#activeId = undefined;
@@ -656,7 +790,21 @@ export class Conversation {
     this.#idle.handleAnswered(now, this.#options.capabilities.playout === "client" ? run.audioMs : 0);
     const waits = this.#turnWaits && end.status !== "cancelled";
     this.#turnWaits = false;
+    for (const request of run.questions) if (run.spec.conversationId !== null) this.#approvals.ask(request);
+    // A caller who speaks now is answered with all that servers have said.
+    const goesOn = end.status === "completed" && run.continues && !this.#listener.speaking;
     if (waits) this.#startResponse(now, undefined, this.#memory.context(), true);
+    else if (goesOn) this.#goOn(now);
+    else if (!this.#closed) this.#callApproved(now);
+  }
+
+  /** No more sound comes of the response; what is held back of it is let go when it is `complete`. */
+  #endSound(now: Milli, run: ResponseRun, complete: boolean): void {
+    this.#play(now, this.#outlet.handleEnd(now, run.spec.id, complete));
+    const { utterance } = run;
+    if (!utterance || run.audioMs === 0 || run.soundEnded) return;
+    run.soundEnded = true;
+    this.#commands.push({ kind: "endUtterance", utterance });
   }
 
   #stopResponse(now: Milli, responseId: string, reason: "turn_detected" | "client_cancelled"): void {
@@ -701,6 +849,10 @@ export class Conversation {
 function spokenItem(id: string, transcript: string | null): Item {
   const content = [{ type: "input_audio" as const, transcript }];
   return { id, object: "realtime.item", type: "message", role: "user", status: "completed", content };
+}
+
+function formatTool({ name, description, inputSchema, annotations }: ServerTool) {
+  return { name, description: description ?? null, input_schema: inputSchema, annotations: annotations ?? null };
 }
 
 function formatTranscript(event: TranscriptEvent): ServerEventDraft {

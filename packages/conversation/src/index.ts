@@ -20,3 +20,4 @@ export { Pipeline, type PipelineOptions } from "./pipeline.ts";
 export type { TurnReport } from "./playout.ts";
 export { Spending, type SpendingOptions } from "./spending.ts";
 export type { Stage, TurnTimeline } from "./timeline.ts";
+export * from "./tool-server.ts";

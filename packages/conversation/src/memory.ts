@@ -23,7 +23,11 @@ interface Entry {
   item: Item;
   caller?: CallerAudio;
   agent?: AgentAudio;
+  callId?: string; // by which the engine knows a call that servers answer
 }
+
+/** What belongs to an item and is not shown in it. */
+export type Hidden = Omit<Entry, "item">;
 
 /** Bounds of a conversation's memory. */
 export interface MemoryOptions {
@@ -62,9 +66,9 @@ export class Memory {
   }
 
   /** Adds an item after `previousId` (`root`: first; `undefined`: last), and answers the ids that the bound pushed out. */
-  add(item: Item, previousId?: string, audio?: { caller?: CallerAudio; agent?: AgentAudio }): readonly string[] {
+  add(item: Item, previousId?: string, hidden?: Hidden): readonly string[] {
     const index = previousId === undefined ? this.#entries.length : this.#indexAfter(previousId);
-    this.#entries.splice(index, 0, { item, ...audio });
+    this.#entries.splice(index, 0, { item, ...hidden });
     const excess = this.#entries.length - this.#options.maxItems;
     const dropped = excess > 0 ? this.#entries.splice(0, excess).map((entry) => entry.item.id) : [];
     this.#forgetOldAudio();
@@ -102,7 +106,28 @@ export class Memory {
 
   /** The conversation as an engine sees it. */
   context(): readonly ContextItem[] {
-    return this.#entries.flatMap((entry) => toContext(entry.item, entry.caller, entry.agent) ?? []);
+    return this.#entries.flatMap((entry) => this.#toContext(entry));
+  }
+
+  /** One item of it as an engine sees it; `undefined` when there is none of that name. */
+  contextOf(itemId: string): readonly ContextItem[] | undefined {
+    const entry = this.#entry(itemId);
+    return entry && this.#toContext(entry);
+  }
+
+  #toContext(entry: Entry): readonly ContextItem[] {
+    const { item } = entry;
+    if (item.type !== "mcp_approval_request") return toContext(item, entry);
+    // Once approved, the call itself follows as an item of its own.
+    const answer = this.#entries.find(
+      (other) => other.item.type === "mcp_approval_response" && other.item.approval_request_id === item.id,
+    )?.item;
+    if (answer?.type === "mcp_approval_response" && answer.approve) return [];
+    const reason = answer?.type === "mcp_approval_response" ? answer.reason : undefined;
+    const output = answer
+      ? `The user did not allow this call${reason ? `: ${reason}` : "."}`
+      : "(waiting for the user to allow this call)";
+    return callContext(item, entry.callId, output);
   }
 
   #entry(itemId: string): Entry | undefined {
@@ -124,19 +149,40 @@ export class Memory {
   }
 }
 
-/** An item of the wire as an engine sees it; `undefined` for items that engines have no use for. */
-export function toContext(item: Item, caller?: CallerAudio, agent?: AgentAudio): ContextItem | undefined {
+/** An item of the wire as an engine sees it: nothing of items that engines have no use for. */
+export function toContext(item: Item, { caller, agent, callId }: Hidden = {}): readonly ContextItem[] {
   switch (item.type) {
     case "message":
-      return { id: item.id, role: item.role, parts: item.content.map((part) => toPart(part, caller, agent)) };
-    case "function_call":
-      if (item.status !== "completed") return undefined; // an interruption came before its arguments were whole
-      return { id: item.id, role: "toolCall", callId: item.call_id, name: item.name, arguments: item.arguments };
+      return [{ id: item.id, role: item.role, parts: item.content.map((part) => toPart(part, caller, agent)) }];
+    case "function_call": {
+      if (item.status !== "completed") return []; // an interruption came before its arguments were whole
+      return [{ id: item.id, role: "toolCall", callId: item.call_id, name: item.name, arguments: item.arguments }];
+    }
     case "function_call_output":
-      return { id: item.id, role: "toolResult", callId: item.call_id, output: item.output };
+      return [{ id: item.id, role: "toolResult", callId: item.call_id, output: item.output }];
+    case "mcp_call":
+      return callContext(item, callId, item.output ?? failureOf(item.error));
     default:
-      return undefined;
+      return [];
   }
+}
+
+/** A call and its result, which are one item on the wire. */
+function callContext(
+  { id, name, arguments: args }: { readonly id: string; readonly name: string; readonly arguments: string },
+  engineCallId: string | undefined,
+  output: string,
+): readonly ContextItem[] {
+  const callId = engineCallId || id;
+  return [
+    { id, role: "toolCall", callId, name, arguments: args },
+    { id: `${id}_out`, role: "toolResult", callId, output },
+  ];
+}
+
+function failureOf(error: unknown): string {
+  const message = typeof error === "object" && error !== null && "message" in error ? String(error.message) : undefined;
+  return message === undefined ? "(no result yet)" : `The call failed: ${message}`;
 }
 
 function toPart(part: ContentPart, caller: CallerAudio | undefined, agent: AgentAudio | undefined): ContextPart {

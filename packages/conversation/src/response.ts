@@ -6,6 +6,8 @@ import {
   type AssistantMessageItem,
   type FunctionCallItem,
   type Item,
+  type McpApprovalRequestItem,
+  type McpCallItem,
   type ResponseObject,
   type ServerEventDraft,
   zeroUsage,
@@ -13,8 +15,10 @@ import {
 import { durationMs, type Milli } from "./audio.ts";
 import type { EngineUsage, SpeechEvent } from "./engines.ts";
 import type { Utterance } from "./link.ts";
+import type { McpTarget } from "./mcp.ts";
 import type { AgentAudio, Memory } from "./memory.ts";
 import { SpokenText } from "./spoken-text.ts";
+import type { ServerToolOutcome } from "./tool-server.ts";
 
 /** What a response is to be. */
 export interface ResponseSpec {
@@ -24,6 +28,17 @@ export interface ResponseSpec {
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly maxOutputTokens: number | "inf";
   readonly output: ResponseObject["audio"]["output"];
+  /** Tools of servers by the names that the engine was offered. */
+  readonly targets?: ReadonlyMap<string, McpTarget> | undefined;
+}
+
+/** A call of a server's tool that is to be made now. */
+export interface ServerCall {
+  readonly itemId: string;
+  readonly label: string;
+  readonly name: string;
+  /** JSON, as the model wrote it. */
+  readonly arguments: string;
 }
 
 /** How a response ended, if not by being complete. */
@@ -37,11 +52,20 @@ interface Message {
   readonly outputIndex: number;
   readonly audio: AgentAudio;
   text: string;
+  open: boolean;
 }
 
 interface Call {
-  readonly item: FunctionCallItem;
+  readonly item: FunctionCallItem | McpCallItem;
   readonly outputIndex: number;
+  arguments: string;
+  open: boolean;
+}
+
+/** A call that waits for the client's word, and is told as a whole. */
+interface Question {
+  readonly target: McpTarget;
+  readonly callId: string;
   arguments: string;
 }
 
@@ -52,6 +76,9 @@ export class ResponseRun {
   readonly #memory: Memory;
   readonly #createId: (prefix: "item" | "call") => string;
   readonly #calls = new Map<number, Call>();
+  readonly #questions = new Map<number, Question>();
+  /** The pipe knows that no more sound will come. */
+  soundEnded = false;
   readonly #output: Item[] = [];
   #message: Message | undefined;
   #usage: EngineUsage | undefined;
@@ -76,6 +103,23 @@ export class ResponseRun {
     if (!this.#message) return undefined;
     const { item, outputIndex } = this.#message;
     return { responseId: this.spec.id, itemId: item.id, outputIndex, contentIndex: 0 };
+  }
+
+  /** Calls of servers' tools that have no outcome yet. */
+  get callsServers(): boolean {
+    return [...this.#calls.values()].some(({ item, open }) => open && item.type === "mcp_call");
+  }
+
+  /** Whether the engine goes on by itself once servers have answered: the client has nothing to do first. */
+  get continues(): boolean {
+    const types = this.#output.map((item) => item.type);
+    const waits = types.some((type) => type === "function_call" || type === "mcp_approval_request");
+    return !waits && types.includes("mcp_call");
+  }
+
+  /** What the client was asked. */
+  get questions(): readonly McpApprovalRequestItem[] {
+    return this.#output.filter((item) => item.type === "mcp_approval_request");
   }
 
   /** Audio generated so far. */
@@ -108,12 +152,49 @@ export class ResponseRun {
     }
   }
 
+  /** The engine has said all: closes what it said, and gives the calls that servers are to answer before the end. */
+  endEngine(): readonly ServerCall[] {
+    const status = this.#cutShort === undefined ? "completed" : "incomplete";
+    if (this.#message?.open) this.#closeMessage(this.#message, status);
+    if (status === "completed") for (const question of this.#questions.values()) this.#ask(question);
+    const serverCalls: ServerCall[] = [];
+    for (const call of this.#calls.values()) {
+      const { item } = call;
+      if (item.type === "function_call" || status === "incomplete") this.#closeCall(call, status);
+      else serverCalls.push(this.#startServerCall(call, item));
+    }
+    return serverCalls;
+  }
+
+  /** A call that the client has approved, made without an engine. */
+  callApproved({ id, server_label, name, arguments: args }: McpApprovalRequestItem): ServerCall {
+    const item: McpCallItem = { ...this.#newServerCall(server_label, name), approval_request_id: id };
+    const call: Call = { item, outputIndex: this.#outputs++, arguments: args, open: true };
+    this.#calls.set(this.#calls.size, call);
+    this.#openItem(item, call.outputIndex);
+    return this.#startServerCall(call, item);
+  }
+
+  /** A server answered. */
+  handleOutcome(itemId: string, outcome: ServerToolOutcome): void {
+    for (const call of this.#calls.values()) {
+      const { item, outputIndex: output_index } = call;
+      if (item.id !== itemId || item.type !== "mcp_call" || !call.open) continue;
+      call.open = false;
+      const failed = "error" in outcome;
+      const type = failed ? "response.mcp_call.failed" : "response.mcp_call.completed";
+      this.#emit({ type, item_id: item.id, output_index });
+      const result = failed ? { output: null, error: outcome.error } : { output: outcome.output, error: null };
+      this.#closeItem({ ...item, ...result, arguments: call.arguments, status: "completed" }, output_index);
+    }
+  }
+
   /** Closes all that is open and the response. */
   end(outcome: ResponseEnd): void {
     const cut = outcome.status === "completed" ? this.#cutShort : undefined;
     const end = cut === undefined ? outcome : { status: "incomplete" as const, reason: cut };
     const status = end.status === "completed" ? "completed" : "incomplete";
-    if (this.#message) this.#closeMessage(this.#message, status);
+    if (this.#message?.open) this.#closeMessage(this.#message, status);
     for (const call of this.#calls.values()) this.#closeCall(call, status);
     this.#emit({ type: "response.done", response: this.#describe(end.status, details(end), this.#usage) });
   }
@@ -129,21 +210,21 @@ export class ResponseRun {
       content: [],
     };
     const audio: AgentAudio = { text: new SpokenText(), audioMs: 0 };
-    const message: Message = { item, outputIndex: this.#outputs++, audio, text: "" };
+    const message: Message = { item, outputIndex: this.#outputs++, audio, text: "", open: true };
     this.#message = message;
     this.#openItem(item, message.outputIndex, audio);
     const part =
       this.spec.modality === "audio" ? { type: "audio" as const, transcript: "" } : { type: "text" as const, text: "" };
-    this.#emit({ type: "response.content_part.added", ...this.#place(message), part });
+    this.#emit({ type: "response.content_part.added", ...this.#contentPlace(message), part });
     return message;
   }
 
-  #openItem(item: Item, outputIndex: number, agent?: AgentAudio): void {
+  #openItem(item: Item, outputIndex: number, agent?: AgentAudio, callId?: string): void {
     const { id: response_id, conversationId } = this.spec;
     this.#emit({ type: "response.output_item.added", response_id, output_index: outputIndex, item });
     if (conversationId === null) return;
     const previous_item_id = this.#memory.lastId;
-    const dropped = this.#memory.add(item, undefined, agent && { agent });
+    const dropped = this.#memory.add(item, undefined, { ...(agent && { agent }), ...(callId && { callId }) });
     for (const item_id of dropped) this.#emit({ type: "conversation.item.deleted", item_id });
     this.#emit({ type: "conversation.item.added", item, previous_item_id });
   }
@@ -151,39 +232,93 @@ export class ResponseRun {
   #say(delta: string): void {
     const message = this.#open();
     message.audio.text.append(delta, message.audio.audioMs);
-    this.#emit({ type: "response.output_audio_transcript.delta", ...this.#place(message), delta });
+    this.#emit({ type: "response.output_audio_transcript.delta", ...this.#contentPlace(message), delta });
   }
 
   #write(delta: string): void {
     const message = this.#open();
     message.text += delta;
-    this.#emit({ type: "response.output_text.delta", ...this.#place(message), delta });
+    this.#emit({ type: "response.output_text.delta", ...this.#contentPlace(message), delta });
   }
 
   #call(index: number, callId: string, name: string, delta: string): void {
-    const call = this.#calls.get(index) ?? this.#openCall(index, callId, name);
+    const target = this.spec.targets?.get(name);
+    const question = this.#questions.get(index);
+    if (question || target?.needsApproval) {
+      const asked = question ?? { target: target!, callId, arguments: "" };
+      this.#questions.set(index, asked);
+      asked.arguments += delta;
+      return;
+    }
+    const call = this.#calls.get(index) ?? this.#openCall(index, callId, name, target);
     call.arguments += delta;
-    this.#emit({ type: "response.function_call_arguments.delta", ...this.#callPlace(call), delta });
+    const { item } = call;
+    if (item.type === "function_call") {
+      this.#emit({ type: "response.function_call_arguments.delta", ...this.#callPlace(call, item), delta });
+    } else {
+      this.#emit({ type: "response.mcp_call_arguments.delta", ...this.#place(call), delta, obfuscation: "" });
+    }
   }
 
-  #openCall(index: number, callId: string, name: string): Call {
-    const item: FunctionCallItem = {
-      id: this.#createId("item"),
-      object: "realtime.item",
-      type: "function_call",
-      status: "in_progress",
-      call_id: (callId || this.#createId("call")).slice(0, 32),
-      name,
-      arguments: "",
-    };
-    const call: Call = { item, outputIndex: this.#outputs++, arguments: "" };
+  #openCall(index: number, callId: string, name: string, target: McpTarget | undefined): Call {
+    const item: FunctionCallItem | McpCallItem = target
+      ? this.#newServerCall(target.label, target.name)
+      : {
+          id: this.#createId("item"),
+          object: "realtime.item",
+          type: "function_call",
+          status: "in_progress",
+          call_id: (callId || this.#createId("call")).slice(0, 32),
+          name,
+          arguments: "",
+        };
+    const call: Call = { item, outputIndex: this.#outputs++, arguments: "", open: true };
     this.#calls.set(index, call);
-    this.#openItem(item, call.outputIndex);
+    this.#openItem(item, call.outputIndex, undefined, target && callId);
     return call;
   }
 
+  #newServerCall(server_label: string, name: string): McpCallItem {
+    return {
+      id: this.#createId("item"),
+      object: "realtime.item",
+      type: "mcp_call",
+      status: "in_progress",
+      server_label,
+      name,
+      arguments: "",
+      approval_request_id: null,
+      output: null,
+      error: null,
+    };
+  }
+
+  #startServerCall(call: Call, item: McpCallItem): ServerCall {
+    const { arguments: args, outputIndex: output_index } = call;
+    this.#emit({ type: "response.mcp_call_arguments.done", ...this.#place(call), arguments: args });
+    this.#emit({ type: "response.mcp_call.in_progress", item_id: item.id, output_index });
+    return { itemId: item.id, label: item.server_label, name: item.name, arguments: args };
+  }
+
+  /** Nobody has called anything yet: the client is asked. */
+  #ask({ target, callId, arguments: args }: Question): void {
+    const item: McpApprovalRequestItem = {
+      id: this.#createId("item"),
+      object: "realtime.item",
+      type: "mcp_approval_request",
+      status: "completed",
+      server_label: target.label,
+      name: target.name,
+      arguments: args === "" ? "{}" : args,
+    };
+    const outputIndex = this.#outputs++;
+    this.#openItem(item, outputIndex, undefined, callId);
+    this.#closeItem(item, outputIndex);
+  }
+
   #closeMessage(message: Message, status: "completed" | "incomplete"): void {
-    const place = this.#place(message);
+    message.open = false;
+    const place = this.#contentPlace(message);
     const transcript = message.audio.text.whole;
     if (this.spec.modality === "audio") {
       this.#emit({ type: "response.output_audio.done", ...place });
@@ -201,13 +336,20 @@ export class ResponseRun {
   }
 
   #closeCall(call: Call, status: "completed" | "incomplete"): void {
-    const { call_id, name } = call.item;
-    const item = { ...call.item, status, arguments: call.arguments };
-    if (status === "completed") {
-      const done = { type: "response.function_call_arguments.done" as const, ...this.#callPlace(call) };
-      this.#emit({ ...done, call_id, name, arguments: call.arguments });
+    if (!call.open) return;
+    call.open = false;
+    const { item, outputIndex, arguments: args } = call;
+    if (item.type === "mcp_call") {
+      const error = { type: "tool_execution_error", message: "The call was given up." };
+      this.#emit({ type: "response.mcp_call.failed", item_id: item.id, output_index: outputIndex });
+      return this.#closeItem({ ...item, status: "incomplete", arguments: args, error }, outputIndex);
     }
-    this.#closeItem(item, call.outputIndex);
+    if (status === "completed") {
+      const { call_id, name } = item;
+      const done = { type: "response.function_call_arguments.done" as const, ...this.#callPlace(call, item) };
+      this.#emit({ ...done, call_id, name, arguments: args });
+    }
+    this.#closeItem({ ...item, status, arguments: args }, outputIndex);
   }
 
   #closeItem(item: Item, output_index: number): void {
@@ -218,13 +360,16 @@ export class ResponseRun {
     this.#emit({ type: "conversation.item.done", item, previous_item_id: this.#memory.previousId(item.id) });
   }
 
-  #place(message: Message) {
-    const { item, outputIndex } = message;
-    return { response_id: this.spec.id, item_id: item.id, output_index: outputIndex, content_index: 0 };
+  #place({ item, outputIndex }: { readonly item: Item; readonly outputIndex: number }) {
+    return { response_id: this.spec.id, item_id: item.id, output_index: outputIndex };
   }
 
-  #callPlace({ item, outputIndex }: Call) {
-    return { response_id: this.spec.id, item_id: item.id, output_index: outputIndex, call_id: item.call_id };
+  #contentPlace(message: Message) {
+    return { ...this.#place(message), content_index: 0 };
+  }
+
+  #callPlace(call: Call, { call_id }: FunctionCallItem) {
+    return { ...this.#place(call), call_id };
   }
 
   #describe(

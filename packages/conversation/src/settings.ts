@@ -2,6 +2,7 @@
 import type { ResponseOptions, Session, ToolDefinition } from "@sluice/realtime";
 import type { ContextItem, Tool, ToolChoice } from "./engines.ts";
 import type { ListenerOptions } from "./listener.ts";
+import type { OfferedTools } from "./mcp.ts";
 
 /** How turns are found; `undefined`: the client says when. */
 export function listenerOptions(session: Session): ListenerOptions | undefined {
@@ -28,9 +29,10 @@ export function engineRequest(
   session: Session,
   options: ResponseOptions | undefined,
   items: readonly ContextItem[],
+  offered: OfferedTools,
   inConversation: boolean,
 ) {
-  const { instructions, output_modalities, max_output_tokens, audio, tools, tool_choice } = session;
+  const { instructions, output_modalities, max_output_tokens, audio, tool_choice } = session;
   return {
     instructions: options?.instructions ?? instructions,
     items,
@@ -38,8 +40,8 @@ export function engineRequest(
     voice: options?.audio?.output?.voice ?? audio.output.voice,
     speed: audio.output.speed,
     language: audio.input.transcription?.language,
-    tools: functionTools(options?.tools ?? tools),
-    toolChoice: engineToolChoice(options?.tool_choice ?? tool_choice),
+    tools: offered.tools,
+    toolChoice: engineToolChoice(options?.tool_choice ?? tool_choice, offered.targets),
     maxOutputTokens: options?.max_output_tokens ?? max_output_tokens,
     parallelToolCalls: options?.parallel_tool_calls ?? session.parallel_tool_calls,
     reasoningEffort: options?.reasoning?.effort ?? session.reasoning?.effort,
@@ -57,8 +59,12 @@ export function functionTools(tools: readonly ToolDefinition[]): Tool[] {
 }
 
 /** Whether, and what, an engine must call. */
-export function engineToolChoice(choice: Session["tool_choice"]): ToolChoice {
+export function engineToolChoice(choice: Session["tool_choice"], targets: OfferedTools["targets"]): ToolChoice {
   if (typeof choice === "string") return choice;
-  // A choice of an MCP server that is not ours leaves the choice to the model.
-  return choice.type === "function" ? { name: choice.name } : "auto";
+  if (choice.type === "function") return { name: choice.name };
+  const { server_label: label, name } = choice;
+  const found = [...targets].find(([, target]) => target.label === label && target.name === name);
+  if (found) return { name: found[0] };
+  // A server without a tool's name leaves the choice among its tools to the model; one that is not there, all of it.
+  return name === undefined && [...targets.values()].some((target) => target.label === label) ? "required" : "auto";
 }

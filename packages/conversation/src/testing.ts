@@ -2,6 +2,7 @@
 import {
   type ClientEvent,
   createSession,
+  type McpTool,
   parseClientEvent,
   type ServerEvent,
   type SessionPatch,
@@ -10,6 +11,7 @@ import { type Milli, type Pcm, SAMPLES_PER_MS } from "./audio.ts";
 import { Conversation, type ConversationCommand, type EngineFailure } from "./conversation.ts";
 import type { SpeechEvent, SttEvent } from "./engines.ts";
 import type { LinkCapabilities, Utterance } from "./link.ts";
+import type { ServerTool, ServerToolOutcome } from "./tool-server.ts";
 
 /** What a WebRTC pipe can do. */
 export const serverPlayout: LinkCapabilities = {
@@ -42,11 +44,17 @@ export class Scene {
   #mediaMs: Milli = 0;
   #ids = 0;
 
-  constructor(capabilities: LinkCapabilities, defaults: SessionPatch = {}, listens = false) {
+  constructor(
+    capabilities: LinkCapabilities,
+    defaults: SessionPatch = {},
+    listens = false,
+    mcpServers: readonly McpTool[] = [],
+  ) {
     this.conversation = new Conversation({
       session: createSession({ id: "sess_1", model: "parrot", expiresAt: 2_000_000_000, defaults }),
       capabilities,
       listens,
+      mcpServers,
       createId: (prefix) => `${prefix}_${++this.#ids}`,
       expiresAt: this.now + 3_600_000,
       expiresAfterMinutes: 60,
@@ -122,6 +130,24 @@ export class Scene {
   heard(itemId: string, event: SttEvent | EngineFailure): void {
     if ("kind" in event) this.conversation.handleHeard(this.now, itemId, event);
     else this.conversation.handleHearingFailed(this.now, itemId, event);
+    this.#drain();
+  }
+
+  /** A server told its tools, or why it could not. */
+  listed(label: string, tools: readonly ServerTool[] | EngineFailure): void {
+    const asked = this.commands.findLast(
+      (command) => command.kind === "connectTools" && command.server.label === label,
+    );
+    if (asked?.kind !== "connectTools") throw new Error(`nobody asked for the tools of ${label}`);
+    this.conversation.handleToolsListed(this.now, label, asked.itemId, tools);
+    this.#drain();
+  }
+
+  /** The server of the newest call answers. */
+  outcome(outcome: ServerToolOutcome): void {
+    const call = this.commands.findLast((command) => command.kind === "callTool");
+    if (call?.kind !== "callTool") throw new Error("no tool was called");
+    this.conversation.handleToolOutcome(this.now, call.responseId, call.itemId, outcome);
     this.#drain();
   }
 

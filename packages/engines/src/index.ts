@@ -6,6 +6,7 @@ export type { StageTimeouts } from "./http/timed.ts";
 export { type ChatCompletionsOptions, createChatCompletions } from "./llm/chat-completions.ts";
 export type { LlmOptions } from "./llm/options.ts";
 export { createResponses } from "./llm/responses.ts";
+export { createMcpServers, type McpOptions, type McpServerConfig, type McpServersHandle } from "./mcp/servers.ts";
 export {
   createScriptedLlm,
   createScriptedSpeech,

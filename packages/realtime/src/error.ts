@@ -117,6 +117,12 @@ export function cancelNotActive(cause: CauseId): RealtimeError {
   return invalidRequest("response_cancel_not_active", "Cancellation failed: no active response found", null, cause);
 }
 
+/** `mcp_approval_response` to what is no open question. */
+export function approvalNotFound(requestId: string, cause: CauseId): RealtimeError {
+  const message = `Error adding item: no open approval request with id '${requestId}'.`;
+  return invalidRequest("item_not_found", message, "item.approval_request_id", cause);
+}
+
 /** A new voice after the agent has spoken. */
 export function cannotUpdateVoice(cause: CauseId): RealtimeError {
   const message = "Cannot update a conversation's voice if assistant audio is present.";

@@ -16,6 +16,7 @@ export { betaDialect, fromBetaSession, toBetaSession } from "./dialects/beta.ts"
 export type { Dialect, DialectName, WireEvent } from "./dialects/dialect.ts";
 export {
   activeResponse,
+  approvalNotFound,
   type CauseId,
   cancelNotActive,
   cannotUpdateVoice,

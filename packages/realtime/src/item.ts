@@ -95,6 +95,8 @@ export interface McpListToolsItem extends ItemHead {
   readonly type: "mcp_list_tools";
   readonly server_label: string;
   readonly tools: readonly unknown[];
+  /** Why they could not be listed, for a person. */
+  readonly error?: string;
 }
 
 /** A tool that the agent called on an MCP server. */

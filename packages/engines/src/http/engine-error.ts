@@ -162,7 +162,7 @@ function shorten(text: string): string {
 }
 
 /** Servers quote keys back, whole or masked, and addresses hold credentials: neither may reach a log. */
-function withoutSecrets(text: string): string {
+export function withoutSecrets(text: string): string {
   return text
     .replace(/\b(?:sk|ek|pk|rk|xai|gsk|hf|AIza)[-_][\w*.…-]{4,}/g, "(key)")
     .replace(/\b(Bearer|Basic)\s+[\w*.~+/=-]+/gi, "$1 (key)")

@@ -20,6 +20,7 @@ import {
   type SpeechSession,
   type SpeechToSpeech,
   type SttOptions,
+  type ToolServers,
   type TurnReport,
   type Utterance,
   type VadEngine,
@@ -37,6 +38,7 @@ import {
 } from "@sluice/realtime";
 import type { Logger } from "pino";
 import { Gain } from "../media/gain.ts";
+import { CallTools } from "./call-tools.ts";
 import { PcmStream } from "./pcm-stream.ts";
 import { VoiceActivity } from "./voice-activity.ts";
 
@@ -44,6 +46,8 @@ import { VoiceActivity } from "./voice-activity.ts";
 export interface CallEngines {
   readonly vad: VadEngine;
   readonly speech: SpeechToSpeech;
+  /** MCP servers whose tools run here; absent: none. */
+  readonly toolServers?: ToolServers | undefined;
 }
 
 /** What a call is made with. */
@@ -103,6 +107,7 @@ export class Call implements LinkListener {
   readonly #engine: SpeechSession;
   readonly #ended = new AbortController();
   readonly #voice: VoiceActivity;
+  readonly #tools: CallTools;
   readonly #running = new Map<string, Running>();
   readonly #hearing = new Map<string, Hearing>();
   #preparing: { readonly itemId: string; readonly abort: AbortController } | undefined;
@@ -129,9 +134,15 @@ export class Call implements LinkListener {
       listens: this.#engine.listen !== undefined,
       prepares: this.#engine.listen !== undefined && this.#engine.prepare !== undefined,
       forecast: options.pipeline?.speech,
+      mcpServers: options.engines.toolServers?.configured,
       createId: options.createId,
       expiresAt: options.now() + options.maxDurationMs,
       expiresAfterMinutes: Math.round(options.maxDurationMs / 60_000),
+    });
+    this.#tools = new CallTools({
+      servers: options.engines.toolServers,
+      onListed: (...listed) => this.#handle((now) => this.#conversation.handleToolsListed(now, ...listed)),
+      onOutcome: (...outcome) => this.#handle((now) => this.#conversation.handleToolOutcome(now, ...outcome)),
     });
     this.#voice = new VoiceActivity({
       vad: options.engines.vad.open(),
@@ -285,6 +296,16 @@ export class Call implements LinkListener {
         return;
       case "abort":
         this.#running.get(command.responseId)?.abort.abort();
+        this.#tools.abort(command.responseId);
+        return;
+      case "connectTools":
+        void this.#tools.connect(command.server, command.itemId);
+        return;
+      case "dropTools":
+        this.#tools.drop(command.label);
+        return;
+      case "callTool":
+        void this.#tools.call(command);
         return;
       case "hear":
         this.#hear(command.itemId, command.pcm);
@@ -461,6 +482,7 @@ export class Call implements LinkListener {
     clearTimeout(this.#timer);
     for (const { abort } of this.#running.values()) abort.abort();
     this.#hearing.clear();
+    this.#tools.close();
     this.#engine.close();
     this.#voice.close();
     this.#link.close(reason);
