@@ -1,6 +1,6 @@
 /** What relays and transceivers say of each other on the command line. */
 import { isIP } from "node:net";
-import { type KeyConfig, KeyFormatError, parseKeys, parseServerId, type ServerId } from "@sluice/routing";
+import { type KeyConfig, KeyFormatError, parseKeys, parsePrefix, parseServerId, type ServerId } from "@sluice/routing";
 import { UsageError } from "./flags.ts";
 
 /** A numeric address and a port. */
@@ -13,6 +13,12 @@ export interface Endpoint {
 export function readAddress(value: string, flag: string): string {
   if (isIP(value)) return value;
   throw new UsageError(`${flag} must be a numeric IP address, not "${value}"`);
+}
+
+/** A numeric address or a network such as `10.0.0.0/8`. */
+export function readNetwork(value: string, flag: string): string {
+  if (parsePrefix(value)) return value;
+  throw new UsageError(`${flag} must be a numeric IP address or a network such as 10.0.0.0/8, not "${value}"`);
 }
 
 /** `address:port`, or `[address]:port` for IPv6. */

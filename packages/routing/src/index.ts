@@ -19,7 +19,7 @@ export {
   looksLikeHop,
   MAX_HOP_HEADER_SIZE,
 } from "./hop.ts";
-export { formatIp, type IpAddress, parseIp } from "./ip.ts";
+export { formatIp, type IpAddress, type IpPrefix, isWithin, parseIp, parsePrefix } from "./ip.ts";
 export {
   CID_LENGTH,
   createKeyRing,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { isIP } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
-import { formatIp, parseIp } from "./ip.ts";
+import { formatIp, isWithin, parseIp, parsePrefix } from "./ip.ts";
 
 test("writes the canonical text of RFC 5952", () => {
   for (const [text, canonical] of [
@@ -46,4 +46,16 @@ test("agrees with Node's own judgement of addresses, and reads back what it wrot
     }),
     { numRuns: 2000 },
   );
+});
+
+test("a network holds its addresses and no others, in both families and at every length", () => {
+  const holds = (network: string, address: string) => isWithin(parseIp(address)!, parsePrefix(network)!);
+  assert.ok(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
+  assert.ok(holds("192.0.2.128/25", "192.0.2.200") && !holds("192.0.2.128/25", "192.0.2.127"));
+  assert.ok(holds("2001:db8::/33", "2001:db8:7fff::1") && !holds("2001:db8::/33", "2001:db8:8000::1"));
+  assert.ok(holds("192.0.2.1", "192.0.2.1") && !holds("192.0.2.1", "192.0.2.2"));
+  assert.ok(holds("0.0.0.0/0", "198.51.100.9") && !holds("0.0.0.0/0", "2001:db8::1"));
+  for (const wrong of ["10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8", "/8", "10.0.0/8", "::/129", "::/-1"]) {
+    assert.equal(parsePrefix(wrong), undefined, wrong);
+  }
 });

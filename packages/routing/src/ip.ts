@@ -24,6 +24,31 @@ export function formatIp(ip: IpAddress): string {
   return `${hex.slice(0, start).join(":")}::${hex.slice(start + length).join(":")}`;
 }
 
+/** A network: the first `bits` of its addresses are those of `ip`. */
+export interface IpPrefix {
+  readonly ip: IpAddress;
+  readonly bits: number;
+}
+
+/** Reads an address (itself alone) or a network such as `10.0.0.0/8` or `2001:db8::/32` (RFC 4632, RFC 4291 section 2.3). */
+export function parsePrefix(text: string): IpPrefix | undefined {
+  const [address = "", length, ...more] = text.split("/");
+  const ip = parseIp(address);
+  if (!ip || more.length > 0) return undefined;
+  if (length === undefined) return { ip, bits: ip.length * 8 };
+  const bits = Number(length);
+  return /^\d{1,3}$/.test(length) && bits <= ip.length * 8 ? { ip, bits } : undefined;
+}
+
+/** Whether `ip` is of the network. */
+export function isWithin(ip: IpAddress, prefix: IpPrefix): boolean {
+  if (ip.length !== prefix.ip.length) return false;
+  const whole = prefix.bits >> 3;
+  for (let at = 0; at < whole; at++) if (ip[at] !== prefix.ip[at]) return false;
+  const mask = 0xff00 >> (prefix.bits & 7);
+  return (prefix.bits & 7) === 0 || ((ip[whole]! ^ prefix.ip[whole]!) & mask & 0xff) === 0;
+}
+
 function parseIpv4(text: string): IpAddress | undefined {
   const ip = new Uint8Array(4);
   let [part, value, digits] = [0, 0, 0];

@@ -58,6 +58,13 @@ test("relays must have headers, others must have none, and each refusal is count
   assert.equal(hops.wrap(payload, client), undefined);
 });
 
+test("relays may be named by their network, for fleets whose relays come and go", () => {
+  const hops = paths({ relays: ["10.0.0.0/24"] });
+  assert.ok(hops.handlePacket(hop(), { address: "10.0.0.77", port: 1 }));
+  assert.equal(hops.handlePacket(hop(), { address: "10.0.1.1", port: 1 }), undefined);
+  assert.equal(hops.counts.forgedHop, 1);
+});
+
 test("direct clients are taken beside relays only where that is configured", () => {
   const hops = paths({ direct: true });
   assert.deepEqual(hops.handlePacket(payload, client)?.from, client);

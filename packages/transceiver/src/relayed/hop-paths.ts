@@ -5,12 +5,26 @@
  * The newest relay wins once it has checked the client's token, or once the datagram itself proved authentic: an address
  * alone is easily forged, and answers through a relay that the client does not talk to are lost at its NAT.
  */
-import { decodeHop, encodeHop, encodeHopHeader, formatIp, type IpAddress, looksLikeHop } from "@sluice/routing";
+import {
+  decodeHop,
+  encodeHop,
+  encodeHopHeader,
+  formatIp,
+  type IpAddress,
+  type IpPrefix,
+  isWithin,
+  looksLikeHop,
+  parseIp,
+  parsePrefix,
+} from "@sluice/routing";
 import type { Address, Transmit } from "../webrtc/ice-lite.ts";
 
 /** What {@link HopPaths} must know. */
 export interface HopPathsOptions {
-  /** Numeric addresses of relays: what they send has a hop header, what others send has none. */
+  /**
+   * Numeric addresses or networks (`10.0.0.0/8`) of relays: what they send has a hop header, what others send has none. Whoever can send
+   * from a network given here can speak for any client: tag the hop where that is not only relays.
+   */
   readonly relays: readonly string[];
   /** Whether clients may come without a relay. Default false. */
   readonly direct?: boolean | undefined;
@@ -49,12 +63,13 @@ interface Way {
 export class HopPaths {
   readonly counts: HopCounts = { badHop: 0, notRelayed: 0, forgedHop: 0 };
   readonly #options: HopPathsOptions;
-  readonly #relays: ReadonlySet<string>;
+  readonly #networks: readonly IpPrefix[];
+  readonly #senders = new Map<string, boolean>(); // whether an address is a relay's, as found before
   readonly #ways = new Map<string, Way>(); // the longest silent first
 
   constructor(options: HopPathsOptions) {
     this.#options = options;
-    this.#relays = new Set(options.relays);
+    this.#networks = options.relays.map(parsePrefix).filter((network) => network !== undefined);
   }
 
   /** Clients remembered. */
@@ -64,7 +79,7 @@ export class HopPaths {
 
   /** The client's datagram in what came from `from`; `undefined`, and counted, if it is none. */
   handlePacket(packet: Buffer, from: Address): Arrival | undefined {
-    if (!this.#relays.has(from.address)) {
+    if (!this.#isRelay(from.address)) {
       if (this.#options.direct && !looksLikeHop(packet)) return { packet, from, confirm: undefined };
       this.counts[looksLikeHop(packet) ? "forgedHop" : "notRelayed"] += 1;
       return undefined;
@@ -99,6 +114,16 @@ export class HopPaths {
     return { packet: datagram, to: relay };
   }
 
+  #isRelay(address: string): boolean {
+    const known = this.#senders.get(address);
+    if (known !== undefined) return known;
+    const ip = parseIp(address);
+    const found = ip !== undefined && this.#networks.some((network) => isWithin(ip, network));
+    if (this.#senders.size >= KEPT_SENDERS) this.#senders.clear(); // strangers must not fill the memory
+    this.#senders.set(address, found);
+    return found;
+  }
+
   #learn(client: Address, ip: IpAddress, from: Address, entryRelay: number): void {
     const key = keyOf(client);
     const known = this.#ways.get(key);
@@ -118,4 +143,5 @@ export class HopPaths {
   }
 }
 
+const KEPT_SENDERS = 1024;
 const keyOf = ({ address, port }: Address) => `${address}|${port}`;
