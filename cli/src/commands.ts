@@ -27,6 +27,13 @@ import {
 const port = integer(0, 65_535);
 const LOG_LEVELS = ["silent", "fatal", "error", "warn", "info", "debug", "trace"] as const;
 
+const udpMode = {
+  value: "auto|dgram",
+  help: "auto: datagrams in batches where the native addon was built; dgram: one by one",
+  fallback: "auto",
+  read: choice("auto", "dgram"),
+} as const;
+
 const startFlags = {
   port: { value: "<n>", help: "TCP port of page and API", fallback: "8080", read: port },
   host: { value: "<address>", help: "where page and API listen", fallback: "127.0.0.1", read: text },
@@ -39,6 +46,7 @@ const startFlags = {
     many: true,
   },
   ...agentFlags,
+  udp: udpMode,
   "max-calls": { value: "<n>", help: "calls at once", fallback: "100", read: integer(1, 100_000) },
   "log-level": { value: "<level>", help: LOG_LEVELS.join(" "), fallback: "info", read: choice(...LOG_LEVELS) },
 } as const;
@@ -94,6 +102,7 @@ const relayFlags = {
     fallback: undefined,
     read: port,
   },
+  udp: udpMode,
   workers: { value: "<n>", help: "processor cores to spend", fallback: "1", read: integer(1, 64) },
   cluster: { value: "<n>", help: "cluster of its own transceivers", fallback: "0", read: integer(0, 65_535) },
   number: { value: "<n>", help: "its own number among relays, 1 to 255", fallback: "0", read: integer(0, 255) },

@@ -23,6 +23,7 @@ export async function startRelay(settings: RelaySettings, version: string): Prom
     },
     redis: settings.redis,
     metrics: { host: settings.metrics.address, port: settings.metrics.port },
+    udp: settings.udp,
     hopTag: settings["hop-tag"],
     drainMs: settings.grace * 1000,
     log: (line) => process.stderr.write(`${line}\n`),
@@ -30,10 +31,11 @@ export async function startRelay(settings: RelaySettings, version: string): Prom
     if (cause.code !== "EADDRINUSE") throw cause;
     throw new UsageError(`${cause.message}: stop that program, or choose another --port or --metrics`, { cause });
   });
+  const workers = `${settings.workers} ${settings.workers === 1 ? "worker" : "workers"}`;
   const lines = [
     `sluice ${version}, relay of cluster ${settings.cluster}`,
     "",
-    `  clients    udp ${settings.host}:${relay.port}, ${settings.workers} ${settings.workers === 1 ? "worker" : "workers"}`,
+    `  clients    udp ${settings.host}:${relay.port}, ${workers}, ${relay.batches ? "in batches" : "one by one"}`,
     `  metrics    http://${settings.metrics.address}:${relay.metricsPort ?? settings.metrics.port}/metrics`,
   ];
   return { greeting: `${lines.join("\n")}\n`, stop: () => relay.drain() };

@@ -79,6 +79,7 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     host: settings.host,
     port: settings.port,
     udpPort: settings["udp-port"],
+    udp: settings.udp,
     advertise: settings.advertise,
     apiKey: settings.apiKey,
     engines: { vad, speech: agent.speech },

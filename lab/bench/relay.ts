@@ -24,6 +24,7 @@ import {
   mintUfrag,
   parseStun,
 } from "@sluice/routing";
+import { hasBatches } from "@sluice/udp";
 import type { BenchOptions, BenchResult } from "./run.ts";
 
 const HOST = "127.0.0.1";
@@ -36,6 +37,7 @@ const RUN_MS = 2000;
 const TOLERATED_LOSS = 0.001;
 const LADDER = [
   15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 45_000, 50_000, 55_000, 60_000, 70_000, 80_000, 100_000, 120_000,
+  140_000,
 ];
 
 interface Load {
@@ -46,8 +48,11 @@ interface Load {
   readonly max_us: number;
 }
 
+/** `relay` as it runs here, in batches where the addon was built; `relay_dgram` always without it. */
+type Name = "relay" | "relay_dgram" | "nginx" | "dgram";
+
 interface Subject {
-  readonly name: "relay" | "nginx" | "dgram";
+  readonly name: Name;
   readonly port: number;
   readonly process: ChildProcess;
   /** Makes it ready for load after a pause: flows idle out. */
@@ -61,7 +66,9 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
   const load = compileLoad(folder);
   const subjects: Subject[] = [];
   try {
-    subjects.push(await startRelay(20_001), await startNginx(folder, 20_002), await startDgram(20_003));
+    subjects.push(await startRelay("relay", 20_001));
+    if (hasBatches()) subjects.push(await startRelay("relay_dgram", 20_004));
+    subjects.push(await startNginx(folder, 20_002), await startDgram(20_003));
     const rows: Record<string, number | string>[] = [];
     for (const subject of subjects) {
       await subject.prepare();
@@ -91,12 +98,15 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     };
     return {
       metrics: {
+        batches: hasBatches() ? 1 : 0,
         relay_pps: median("relay"),
+        relay_pps_dgram: median(hasBatches() ? "relay_dgram" : "relay"),
         nginx_pps: median("nginx"),
         dgram_pps: median("dgram"),
         added_ms_p50: Math.max(0, through.p50_us - direct.p50_us) / 1000,
         added_ms_p99: Math.max(0, through.p99_us - direct.p50_us) / 1000,
         relay_cpu_us: costs.get("relay")!,
+        relay_dgram_cpu_us: costs.get(hasBatches() ? "relay_dgram" : "relay")!,
         nginx_cpu_us: costs.get("nginx")!,
         dgram_cpu_us: costs.get("dgram")!,
         lost_at_20k: through.sent - through.received,
@@ -158,7 +168,7 @@ async function attempt({ name, port }: Subject, load: LoadRunner, pps: number): 
   return sent - received <= TOLERATED_LOSS * sent ? Math.round((received * 1000) / RUN_MS) : undefined;
 }
 
-async function startRelay(port: number): Promise<Subject> {
+async function startRelay(name: "relay" | "relay_dgram", port: number): Promise<Subject> {
   const key = generateKey(randomBytes);
   const serverId = createServerId(1, 1);
   const transceiver = { serverId, address: HOST, port: SINK_PORT };
@@ -166,16 +176,17 @@ async function startRelay(port: number): Promise<Subject> {
     keys: [{ ...key, secret: Buffer.from(key.secret).toString("hex") }],
     directory: { cluster: 1, transceivers: [transceiver] },
     admission: { packetsPerSecond: 100_000, burst: 100_000 }, // all flows of this bench come from one address
+    udp: name === "relay" ? "auto" : "dgram",
   };
   const prepare = () => openFlows(port, createKeyRing([key]), serverId);
-  return { ...(await startNode("relay", port, JSON.stringify(options))), prepare };
+  return { ...(await startNode(name, port, JSON.stringify(options))), prepare };
 }
 
 async function startDgram(port: number): Promise<Subject> {
   return startNode("dgram", port, "{}");
 }
 
-async function startNode(name: "relay" | "dgram", port: number, options: string): Promise<Subject> {
+async function startNode(name: Name, port: number, options: string): Promise<Subject> {
   const child = fork(join(import.meta.dirname, "relay/subject.ts"), [name, `${port}`, `${SINK_PORT}`, options], {
     execArgv: ["--conditions=sluice-source"],
     stdio: ["ignore", 2, 2, "ipc"],

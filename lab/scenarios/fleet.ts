@@ -285,7 +285,8 @@ class Fleet implements FleetReport {
   }
 
   #send(relay: SimulatedRelay, forwarder: Forwarder, forward: Forward): void {
-    const { to, packet, transceiver, address, port, copy } = forward;
+    const { to, header, transceiver, address, port, copy } = forward;
+    const packet = header ? Buffer.concat([header, forward.packet]) : forward.packet;
     if (to === "transceiver") this.#arriveAtTransceiver(relay, forwarder, transceiver!, packet);
     else if (to === "relay") {
       const peer = RELAYS.find((each) => each.address === address && each.port === port)!;

@@ -1,9 +1,9 @@
-/** What the relay bench measures, in a process of its own: `relay` or `dgram`, configured by its arguments. */
+/** What the relay bench measures, in a process of its own: a relay or `dgram`, configured by its arguments. */
 import { createSocket } from "node:dgram";
 import { type RelayOptions, serveRelay } from "@sluice/relay";
 
 const [subject, port = "", sink = "", options = "{}"] = process.argv.slice(2);
-if (subject === "relay") {
+if (subject !== "dgram") {
   const { keys, ...rest } = JSON.parse(options);
   const secrets = keys.map((key: { rotation: number; secret: string }) => ({
     ...key,

@@ -53,6 +53,8 @@ export interface ForwarderOptions {
 /** One datagram to send. The forwarder reuses the object that it returns. */
 export interface Forward {
   to: "client" | "transceiver" | "relay";
+  /** Goes before the packet: a flow's hop header. */
+  header: Uint8Array | undefined;
   packet: Uint8Array;
   /** Numeric. */
   address: string;
@@ -410,11 +412,9 @@ export class Forwarder {
     const transceiver = this.#directory.transceiver(now, flow.serverId);
     if (!transceiver || this.#hopTag)
       return this.#forwardHop(now, flow.serverId, { ...flow, address: flow.ip }, packet);
-    const { header } = flow;
-    const datagram = Buffer.allocUnsafe(header.length + packet.length);
-    datagram.set(header);
-    datagram.set(packet, header.length);
-    return this.#forwardToTransceiver(transceiver, datagram);
+    const answer = this.#forwardToTransceiver(transceiver, packet);
+    answer.header = flow.header;
+    return answer;
   }
 
   /** Sends a client's packet to a server without a flow of its own, in this cluster or through a relay of another. */
@@ -458,6 +458,7 @@ export class Forwarder {
   #forward(to: Forward["to"], packet: Uint8Array, address: string, port: number): Forward {
     const answer = this.#answer;
     answer.to = to;
+    answer.header = undefined;
     answer.packet = packet;
     answer.address = address;
     answer.port = port;
@@ -595,7 +596,7 @@ function recordOf({ address, port, entryRelay, serverId, ufrag, ssrc, probation 
 
 function createForward(): Forward {
   const empty = { to: "client", packet: new Uint8Array(0), address: "", port: 0 } as const;
-  return { ...empty, transceiver: undefined, copy: undefined };
+  return { ...empty, header: undefined, transceiver: undefined, copy: undefined };
 }
 
 function readSsrc(packet: Uint8Array, offset: number): number {

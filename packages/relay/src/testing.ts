@@ -137,10 +137,11 @@ export interface Sent {
 /** Copies a forward before the next call overwrites it. */
 export function sent(forward: Forward | undefined): Sent | undefined {
   if (!forward) return undefined;
-  const { to, address, port, packet, copy } = forward;
+  const { to, address, port, header = new Uint8Array(0), copy } = forward;
+  const packet = Uint8Array.of(...header, ...forward.packet);
   const tagKeys = ring.keys.map((key) => key.hopTagKey);
   const hop = to === "client" ? undefined : (decodeHop(packet) ?? decodeHop(packet, tagKeys));
-  return { to, address, port, packet: Uint8Array.from(packet), hop, copy };
+  return { to, address, port, packet, hop, copy };
 }
 
 /** What the transceiver answers to a check. */

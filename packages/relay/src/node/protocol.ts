@@ -1,5 +1,6 @@
 /** What the relay's main thread and its workers say to each other. */
 import type { KeyConfig, ServerId } from "@sluice/routing";
+import type { UdpMode } from "@sluice/udp";
 import type { DirectoryOptions, Transceiver } from "../directory.ts";
 import type { FlowTableOptions } from "../flow-table.ts";
 import type { FlowRecord } from "../forwarder.ts";
@@ -20,6 +21,7 @@ export interface WorkerSetup {
   readonly hopTag: boolean;
   /** Whether there is a cache to ask. */
   readonly cache: boolean;
+  readonly udp: UdpMode | undefined;
 }
 
 /** The client address of a lookup. */
@@ -41,7 +43,7 @@ export type ToWorker =
 
 /** Worker to main thread. */
 export type FromWorker =
-  | { readonly kind: "listening"; readonly port: number }
+  | { readonly kind: "listening"; readonly port: number; readonly batches: boolean }
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "upstreamPortTaken"; readonly port: number }
   | { readonly kind: "closed" }

@@ -21,6 +21,7 @@ import {
   parseStun,
   type ServerId,
 } from "@sluice/routing";
+import { hasBatches } from "@sluice/udp";
 import { createClient } from "redis";
 import { type RelayOptions, serveRelay } from "./serve.ts";
 
@@ -29,40 +30,43 @@ const ring = createKeyRing([key]);
 const serverId = createServerId(1, 1);
 const HOST = "127.0.0.1";
 
-test("a call goes through the relay's sockets, both ways, with its address kept", async (context) => {
-  const { relay, transceiver, client } = await start(context);
-  await client.knock(relay.port);
-  client.send(rtp(7), relay.port);
-  const [hop] = await transceiver.received(rtp(7));
-  assert.deepEqual([...hop!.address, hop!.port], [127, 0, 0, 1, client.port]);
-  transceiver.answer(rtp(8));
-  await client.received(rtp(8));
-  const [report] = await relay.reports();
-  assert.equal(report!.confirmed, 1);
-});
+for (const udp of ["dgram", "auto"] as const) {
+  test(`a call goes through the relay's sockets, both ways, with its address kept (${udp})`, async (context) => {
+    const { relay, transceiver, client } = await start(context, { udp });
+    assert.equal(relay.batches, udp === "auto" && hasBatches());
+    await client.knock(relay.port);
+    client.send(rtp(7), relay.port);
+    const [hop] = await transceiver.received(rtp(7));
+    assert.deepEqual([...hop!.address, hop!.port], [127, 0, 0, 1, client.port]);
+    transceiver.answer(rtp(8));
+    await client.received(rtp(8));
+    const [report] = await relay.reports();
+    assert.equal(report!.confirmed, 1);
+  });
 
-test("one of two workers is killed and no call is lost, nor when another takes its place", async (context) => {
-  const { relay, transceiver, client } = await start(context, { workers: 2 });
-  const clients = [client, ...(await Promise.all(Array.from({ length: 15 }, () => createUdpClient(context))))];
-  for (const each of clients) await each.knock(relay.port);
-  await sleep(50); // the workers tell each other
-  const allTalk = async (step: number) => {
-    for (const [index, each] of clients.entries()) {
-      const packet = rtp(1000 * step + index);
-      each.send(packet, relay.port);
-      await transceiver.received(packet);
-      transceiver.answer(packet);
-      await each.received(packet);
-    }
-  };
-  await allTalk(1);
-  await relay.reports();
-  await relay.killWorker(0);
-  await allTalk(2);
-  await sleep(400);
-  await allTalk(3);
-  assert.equal((await relay.reports()).length, 3, "two that run and the one that ended");
-});
+  test(`one of two workers is killed and no call is lost, nor when another takes its place (${udp})`, async (context) => {
+    const { relay, transceiver, client } = await start(context, { udp, workers: 2 });
+    const clients = [client, ...(await Promise.all(Array.from({ length: 15 }, () => createUdpClient(context))))];
+    for (const each of clients) await each.knock(relay.port);
+    await sleep(50); // the workers tell each other
+    const allTalk = async (step: number) => {
+      for (const [index, each] of clients.entries()) {
+        const packet = rtp(1000 * step + index);
+        each.send(packet, relay.port);
+        await transceiver.received(packet);
+        transceiver.answer(packet);
+        await each.received(packet);
+      }
+    };
+    await allTalk(1);
+    await relay.reports();
+    await relay.killWorker(0);
+    await allTalk(2);
+    await sleep(400);
+    await allTalk(3);
+    assert.equal((await relay.reports()).length, 3, "two that run and the one that ended");
+  });
+}
 
 test("a relay that starts again is heard by transceivers where it was, and so learns its calls without hearing them", async (context) => {
   const probe = await bind(context);

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createKeyRing, type KeyConfig } from "@sluice/routing";
+import type { UdpMode } from "@sluice/udp";
 import type { DirectoryOptions } from "../directory.ts";
 import type { FlowTableOptions } from "../flow-table.ts";
 import type { MetricsServer } from "./metrics.ts";
@@ -37,6 +38,8 @@ export interface RelayOptions {
   readonly hopTag?: boolean | undefined;
   /** How long {@link RelayServer.drain} waits for the last call. Default 120 s: any relay can carry a call on. */
   readonly drainMs?: number | undefined;
+  /** Whether datagrams move in batches. Default `auto`: where the native addon was built. */
+  readonly udp?: UdpMode | undefined;
   /** Gets one line for each event that an operator wants to know of. */
   readonly log?: ((line: string) => void) | undefined;
 }
@@ -44,6 +47,8 @@ export interface RelayOptions {
 /** A running relay. */
 export interface RelayServer {
   readonly port: number;
+  /** Whether its workers move datagrams in batches. */
+  readonly batches: boolean;
   readonly metricsPort: number | undefined;
   /** The numbers of every worker so far. */
   reports(): Promise<readonly WorkerReport[]>;
@@ -85,6 +90,7 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
       flows,
       hopTag,
       cache: cache !== undefined,
+      udp: options.udp,
     },
     count,
     log,
@@ -144,6 +150,7 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
   const received = async () => (await workers.reports()).reduce((sum, { stats }) => sum + stats.rxUp, 0);
   return {
     port: workers.port,
+    batches: workers.batches,
     metricsPort: metrics?.port,
     reports: () => workers.reports(),
     close,

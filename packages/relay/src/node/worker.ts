@@ -1,10 +1,9 @@
 /** One worker: its sockets around a forwarder. Does I/O, decides nothing. */
-import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from "node:dgram";
-import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import type { MessagePort } from "node:worker_threads";
 import { createKeyRing, formatIp, parseIp } from "@sluice/routing";
+import { openUdp, type UdpSocket } from "@sluice/udp";
 import { Directory, type Transceiver } from "../directory.ts";
 import { type Forward, Forwarder } from "../forwarder.ts";
 import type { FromWorker, ToWorker, WorkerReport, WorkerSetup } from "./protocol.ts";
@@ -22,23 +21,22 @@ export async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<
   lag.enable();
   const upstreams = new Map<Transceiver, Upstream>();
   const counters = { sendErrors: 0 };
-  // Without a callback Node loses send errors silently.
-  const onSent = (error: Error | null) => {
-    if (error) counters.sendErrors += 1;
+  const onRefused = (count: number) => {
+    counters.sendErrors += count;
   };
   const post = (message: FromWorker) => port.postMessage(message);
-  const publicSocket = createSocket(socketOptions(setup.host, { reusePort: setup.reusePort }));
+  let publicSocket: UdpSocket | undefined;
 
   const send = (forward: Forward): void => {
-    const { to, packet, transceiver, copy } = forward;
+    const { to, packet, header, transceiver, copy } = forward;
     if (to === "transceiver") {
       const upstream = transceiver && upstreams.get(transceiver);
-      if (upstream?.connected) upstream.socket.send(packet, onSent);
+      if (upstream?.socket) upstream.socket.send(packet, undefined, header);
       else counters.sendErrors += 1;
       return;
     }
-    publicSocket.send(packet, forward.port, forward.address, onSent);
-    if (copy) publicSocket.send(packet, copy.port, copy.address, onSent);
+    publicSocket?.send(packet, forward, header);
+    if (copy) publicSocket?.send(packet, copy, header);
   };
 
   let timer: NodeJS.Timeout | undefined;
@@ -66,27 +64,39 @@ export async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<
   const upstreamPort = await reserve(setup.upstreamPort);
   if (upstreamPort !== setup.upstreamPort) post({ kind: "upstreamPortTaken", port: setup.upstreamPort });
   const openUpstream = (transceiver: Transceiver): void => {
-    // Sockets to all transceivers have one port: the kernel tells them apart by whom they are connected to.
-    const ipv6Only = isIPv6(transceiver.address);
-    const socket = createSocket(socketOptions(transceiver.address, { reuseAddr: upstreamPort !== 0, ipv6Only }));
-    const peer = parseIp(transceiver.address);
-    const address = peer && formatIp(peer);
-    const upstream: Upstream = { socket, connected: false };
+    const ipv6 = isIPv6(transceiver.address);
+    const ip = parseIp(transceiver.address);
+    const address = ip && formatIp(ip);
+    const upstream: Upstream = { socket: undefined };
     upstreams.set(transceiver, upstream);
-    // ECONNREFUSED and its like: the transceiver is away, and its clients will knock again.
-    socket.on("error", onSent);
-    socket.on("message", (datagram: Buffer, from: RemoteInfo) => {
-      // Anybody may have sent to a port that is known, before the socket was connected.
-      if (from.port !== transceiver.port || from.address !== address) return;
-      const forward = forwarder.handleTransceiverPacket(clock(), datagram, transceiver);
-      if (forward) send(forward);
-      settle();
+    const opening = openUdp({
+      // Sockets to all transceivers have one port: the kernel tells them apart by whom they are connected to.
+      address: ipv6 ? "::" : "0.0.0.0",
+      port: upstreamPort,
+      peer: transceiver,
+      reuseAddress: upstreamPort !== 0,
+      ipv6Only: ipv6,
+      bufferSize: SOCKET_BUFFER,
+      mode: setup.udp,
+      onRefused,
+      onDatagram: (datagram, from) => {
+        // Anybody may have sent to a port that is known, before the socket was connected.
+        if (from.port !== transceiver.port || from.address !== address) return;
+        const forward = forwarder.handleTransceiverPacket(clock(), datagram, transceiver);
+        if (forward) send(forward);
+        settle();
+      },
     });
-    if (upstreamPort !== 0) socket.bind(upstreamPort);
-    socket.connect(transceiver.port, transceiver.address, () => {
-      upstream.connected = true;
-      growBuffers(socket);
-    });
+    opening.then(
+      (socket) => {
+        if (upstreams.get(transceiver) === upstream) upstream.socket = socket;
+        else void socket.close();
+      },
+      () => {
+        counters.sendErrors += 1;
+        if (upstreams.get(transceiver) === upstream) upstreams.delete(transceiver); // the next check tries again
+      },
+    );
   };
   const syncUpstreams = (): void => {
     const live = new Set(directory.transceivers(clock()));
@@ -94,15 +104,10 @@ export async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<
     for (const [transceiver, { socket }] of upstreams) {
       if (live.has(transceiver)) continue;
       upstreams.delete(transceiver);
-      socket.close();
+      void socket?.close();
     }
   };
 
-  publicSocket.on("message", (packet: Buffer, from: RemoteInfo) => {
-    const forward = forwarder.handlePublicPacket(clock(), packet, from.address, from.port);
-    if (forward) send(forward);
-    settle();
-  });
   const report = (): WorkerReport => {
     const eventLoopLagMs = lag.percentile(99) / 1e6;
     lag.reset();
@@ -118,9 +123,9 @@ export async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<
     clearInterval(checking);
     clearTimeout(timer);
     lag.disable();
-    for (const { socket } of upstreams.values()) socket.close();
+    for (const { socket } of upstreams.values()) void socket?.close();
     upstreams.clear();
-    publicSocket.close(() => {
+    void Promise.resolve(publicSocket?.close()).then(() => {
       post({ kind: "closed" });
       port.close();
     });
@@ -157,62 +162,46 @@ export async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<
 
   syncUpstreams();
   try {
-    const listening = once(publicSocket, "listening"); // first: our lookup is synchronous, and so is the event
-    publicSocket.bind(setup.port, setup.host);
-    await listening; // rejects with the socket's error
+    publicSocket = await openUdp({
+      address: setup.host,
+      port: setup.port,
+      reusePort: setup.reusePort,
+      bufferSize: SOCKET_BUFFER,
+      mode: setup.udp,
+      onRefused,
+      onDatagram: (packet, from) => {
+        const forward = forwarder.handlePublicPacket(clock(), packet, from.address, from.port);
+        if (forward) send(forward);
+        settle();
+      },
+    });
   } catch (error) {
     post({ kind: "failed", message: error instanceof Error ? error.message : String(error) });
     close();
     return;
   }
-  publicSocket.on("error", onSent);
-  growBuffers(publicSocket);
-  post({ kind: "listening", port: publicSocket.address().port });
+  post({ kind: "listening", port: publicSocket.port, batches: publicSocket.batches });
 }
 
 interface Upstream {
-  readonly socket: Socket;
-  connected: boolean;
+  /** Once it is connected. */
+  socket: UdpSocket | undefined;
 }
 
 /** `port` if nobody has it; else 0, which takes any. Sharing it with another program would share its packets. */
 async function reserve(port: number): Promise<number> {
   if (port === 0) return 0;
-  const socket = createSocket("udp4");
+  const ignore = () => undefined;
   try {
-    const listening = once(socket, "listening");
-    socket.bind(port);
-    await listening;
+    const socket = await openUdp({ address: "0.0.0.0", port, mode: "dgram", onDatagram: ignore, onRefused: ignore });
+    await socket.close();
     return port;
   } catch {
     return 0;
-  } finally {
-    const closed = once(socket, "close");
-    socket.close();
-    await closed;
   }
 }
 
 /** Unix time in milliseconds that never steps back. */
 function clock(): number {
   return performance.timeOrigin + performance.now();
-}
-
-/** Cores give numeric addresses; the resolver would cost every packet a turn of the event loop. */
-function socketOptions(address: string, options: Partial<SocketOptions>): SocketOptions {
-  const ipv6 = isIPv6(address);
-  return {
-    type: ipv6 ? "udp6" : "udp4",
-    lookup: (host, _options, done) => done(null, host, ipv6 ? 6 : 4),
-    ...options,
-  };
-}
-
-function growBuffers(socket: Socket): void {
-  try {
-    socket.setRecvBufferSize(SOCKET_BUFFER);
-    socket.setSendBufferSize(SOCKET_BUFFER);
-  } catch {
-    // The kernel's limit is lower: its default size serves, with less room for bursts.
-  }
 }

@@ -37,6 +37,7 @@ export class Workers {
   readonly #members: (Member | undefined)[];
   readonly #ended: WorkerReport[] = [];
   #port: number;
+  #batches = false;
   #closing = false;
   #restartPause = RESTART_PAUSE_MS;
   #restartedAt = 0;
@@ -50,6 +51,11 @@ export class Workers {
   /** The port that all workers listen on, once they do. */
   get port(): number {
     return this.#port;
+  }
+
+  /** Whether the workers move datagrams in batches. */
+  get batches(): boolean {
+    return this.#batches;
   }
 
   /** Workers that run and listen. */
@@ -116,6 +122,7 @@ export class Workers {
     member.listen((message) => {
       if (message.kind === "listening") {
         this.#port = message.port;
+        this.#batches = message.batches;
         member.listening = true;
         resolve();
       } else if (message.kind === "upstreamPortTaken") {

@@ -3,6 +3,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import type { Tracer } from "@opentelemetry/api";
 import type { Link, LinkListener, Milli, Pipeline } from "@sluice/conversation";
 import type { KeyRing, ServerId } from "@sluice/routing";
+import type { UdpMode } from "@sluice/udp";
 import type { Logger } from "pino";
 import { loadOpus } from "../media/opus.ts";
 import type { HopPathsOptions } from "../relayed/hop-paths.ts";
@@ -27,6 +28,8 @@ export interface TransceiverOptions {
   readonly port: number;
   /** UDP port of all media; 0: any. */
   readonly udpPort: number;
+  /** Whether its datagrams move in batches. Default `auto`: where the native addon was built. */
+  readonly udp?: UdpMode | undefined;
   /** Addresses that clients reach the UDP port at; empty: this machine's own. */
   readonly advertise: readonly string[];
   /** Relays in front; absent: clients send to the UDP port themselves. */
@@ -107,6 +110,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   const opus = await loadOpus();
   const webRtc = await serveWebRtc({
     udpPort,
+    udpMode: options.udp,
     advertise: advertise.length > 0 ? advertise : undefined,
     hops: options.relays && hopsOf(options.relays, keyRing),
     keyRing,

@@ -1,7 +1,6 @@
 /** One UDP port, in both address families where asked for. Does I/O, decides nothing. */
-import { createSocket, type Socket } from "node:dgram";
-import { once } from "node:events";
 import { isIP } from "node:net";
+import { openUdp, type UdpMode, type UdpSocket } from "@sluice/udp";
 import type { Address } from "../webrtc/ice-lite.ts";
 
 /** The UDP port is taken by another process. */
@@ -21,7 +20,9 @@ export interface UdpPortOptions {
   readonly port: number;
   /** Numeric addresses to bind, one per family. */
   readonly hosts: readonly string[];
-  /** Called for every datagram; what it throws is counted, not thrown. */
+  /** Whether datagrams move in batches. Default `auto`: where the native addon was built. */
+  readonly mode?: UdpMode | undefined;
+  /** Called for every datagram, which is its own; what it throws is counted, not thrown. */
   readonly onPacket: (packet: Buffer, from: Address) => void;
 }
 
@@ -41,54 +42,46 @@ const BUFFER_SIZE = 4 * 1024 * 1024;
 /** An open port. */
 export class UdpPort {
   readonly counts: UdpCounts = { received: 0, sent: 0, sendErrors: 0, handlerErrors: 0 };
-  readonly #sockets: Map<4 | 6, Socket>;
   /** The port that it is. */
   readonly port: number;
+  readonly #sockets: ReadonlyMap<4 | 6, UdpSocket>;
   #closed = false;
 
-  private constructor(port: number, sockets: Map<4 | 6, Socket>, onPacket: UdpPortOptions["onPacket"]) {
+  private constructor(port: number, sockets: ReadonlyMap<4 | 6, UdpSocket>) {
     this.port = port;
     this.#sockets = sockets;
-    for (const socket of sockets.values()) {
-      socket.on("message", (packet, from) => {
-        if (this.#closed) return;
-        this.counts.received += 1;
-        try {
-          onPacket(packet, from);
-        } catch {
-          this.counts.handlerErrors += 1;
-        }
-      });
-      socket.on("error", () => {
-        this.counts.sendErrors += 1; // a bound UDP socket reports only what became of its sends
-      });
-    }
   }
 
   /** Binds; throws {@link UdpPortInUse}, or the system's error. */
-  static async open({ port, hosts, onPacket }: UdpPortOptions): Promise<UdpPort> {
-    const sockets = new Map<4 | 6, Socket>();
+  static async open({ port, hosts, mode, onPacket }: UdpPortOptions): Promise<UdpPort> {
+    const sockets = new Map<4 | 6, UdpSocket>();
     let bound = port;
+    let opened: UdpPort | undefined;
     try {
-      for (const host of hosts) {
-        const family = isIP(host) === 6 ? 6 : 4;
-        const socket = createSocket({
-          type: `udp${family}`,
-          ipv6Only: family === 6,
-          recvBufferSize: BUFFER_SIZE,
-          sendBufferSize: BUFFER_SIZE,
+      for (const address of hosts) {
+        const socket = await openUdp({
+          address,
+          port: bound,
+          ipv6Only: true,
+          bufferSize: BUFFER_SIZE,
+          mode,
+          onDatagram: (packet, from) => {
+            if (opened) opened.#receive(packet, from, socket.batches, onPacket);
+          },
+          onRefused: (count) => {
+            if (opened) opened.counts.sendErrors += count;
+          },
         });
-        sockets.set(family, socket);
-        socket.bind(bound, host);
-        await once(socket, "listening");
-        bound = socket.address().port;
+        sockets.set(isIP(address) === 6 ? 6 : 4, socket);
+        bound = socket.port;
       }
     } catch (error) {
-      for (const socket of sockets.values()) closeQuietly(socket);
+      for (const socket of sockets.values()) void socket.close();
       if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") throw new UdpPortInUse(bound, error);
       throw error;
     }
-    return new UdpPort(bound, sockets, onPacket);
+    opened = new UdpPort(bound, sockets);
+    return opened;
   }
 
   /** Sends to a numeric address. */
@@ -96,26 +89,25 @@ export class UdpPort {
     const socket = this.#sockets.get(to.address.includes(":") ? 6 : 4);
     if (!socket || this.#closed) return;
     this.counts.sent += 1;
-    socket.send(packet, to.port, to.address, this.#onSent);
+    socket.send(packet, to);
   }
 
   /** Closes once what was sent is out. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.all([...this.#sockets.values()].map((socket) => new Promise<void>((done) => socket.close(done))));
+    await Promise.all([...this.#sockets.values()].map((socket) => socket.close()));
   }
 
-  readonly #onSent = (error: Error | null): void => {
-    if (error) this.counts.sendErrors += 1;
-  };
-}
-
-function closeQuietly(socket: Socket): void {
-  socket.on("error", () => {}); // it is the error that we are about to throw
-  try {
-    socket.close();
-  } catch {
-    // It never bound, so there is nothing to close.
+  #receive(packet: Buffer, from: Address, reused: boolean, onPacket: UdpPortOptions["onPacket"]): void {
+    if (this.#closed) return;
+    this.counts.received += 1;
+    try {
+      // Sessions keep what they repair and whom they heard: the socket writes over both.
+      if (reused) onPacket(Buffer.from(packet), { address: from.address, port: from.port });
+      else onPacket(packet, from);
+    } catch {
+      this.counts.handlerErrors += 1;
+    }
   }
 }

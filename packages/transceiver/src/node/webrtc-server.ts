@@ -7,6 +7,7 @@ import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Link, LinkListener, Milli } from "@sluice/conversation";
 import { classify, icePassword, type KeyRing, mintUfrag, parseStun, type ServerId } from "@sluice/routing";
+import type { UdpMode } from "@sluice/udp";
 import type { Logger } from "pino";
 import type { OpusCodec } from "../media/opus.ts";
 import { type HopCounts, HopPaths, type HopPathsOptions } from "../relayed/hop-paths.ts";
@@ -28,6 +29,8 @@ import { type UdpCounts, UdpPort } from "./udp.ts";
 export interface WebRtcServerOptions {
   /** UDP port of all sessions; 0: any. */
   readonly udpPort: number;
+  /** Whether datagrams move in batches. Default `auto`: where the native addon was built. */
+  readonly udpMode?: UdpMode | undefined;
   /** Numeric address to bind; default 0.0.0.0, and :: where an IPv6 address is advertised. */
   readonly host?: string | undefined;
   /** Numeric addresses in answers; default: `host` where it is one address, else loopback and this machine's. */
@@ -107,6 +110,7 @@ export async function serveWebRtc(options: WebRtcServerOptions): Promise<WebRtcS
   server.udp = await UdpPort.open({
     port: options.udpPort,
     hosts,
+    mode: options.udpMode,
     onPacket: (datagram, from) => {
       server.handleDatagram(datagram, from);
       server.serveDue();
