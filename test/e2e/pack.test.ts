@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 const root = join(import.meta.dirname, "..", "..");
-const LIBRARIES = ["routing", "realtime", "conversation", "engines", "relay", "transceiver", "client"];
+const LIBRARIES = ["routing", "udp", "realtime", "conversation", "engines", "relay", "transceiver", "client"];
 const folder = mkdtempSync(join(tmpdir(), "sluice-pack-"));
 const npm = (cwd: string, ...args: string[]) => {
   execFileSync("npm", args, { cwd, stdio: ["ignore", "ignore", "pipe"] });
