@@ -173,7 +173,7 @@ impl NativeEndpoint {
     /// -1: gone.
     #[napi(catch_unwind)]
     pub fn write(&mut self, connection: u32, stream: f64, data: BufferSlice) -> f64 {
-        match self.endpoint.with(connection, |connection| connection.write(stream as u64, &data)) {
+        match self.endpoint.with(connection, |connection| connection.write(stream_number(stream), &data)) {
             Some(Some(size)) => size as f64,
             _ => -1.0,
         }
@@ -181,25 +181,26 @@ impl NativeEndpoint {
 
     #[napi(catch_unwind)]
     pub fn finish(&mut self, connection: u32, stream: f64) -> bool {
-        self.endpoint.with(connection, |connection| connection.finish(stream as u64)) == Some(true)
+        self.endpoint.with(connection, |connection| connection.finish(stream_number(stream))) == Some(true)
     }
 
     #[napi(catch_unwind)]
     pub fn reset(&mut self, connection: u32, stream: f64, code: f64) -> Result<bool> {
         let code = var_int(code)?;
-        Ok(self.endpoint.with(connection, |connection| connection.reset(stream as u64, code)) == Some(true))
+        Ok(self.endpoint.with(connection, |connection| connection.reset(stream_number(stream), code)) == Some(true))
     }
 
     #[napi(catch_unwind)]
     pub fn set_priority(&mut self, connection: u32, stream: f64, priority: i32) -> bool {
-        self.endpoint.with(connection, |connection| connection.set_priority(stream as u64, priority)) == Some(true)
+        self.endpoint.with(connection, |connection| connection.set_priority(stream_number(stream), priority))
+            == Some(true)
     }
 
     /// Size + state * 2^32; -1: gone.
     #[napi(catch_unwind)]
     pub fn read(&mut self, connection: u32, stream: f64, mut output: BufferSlice, size: u32) -> Result<f64> {
         let target = output.get_mut(..size as usize).ok_or_else(|| invalid("size of output"))?;
-        let read = self.endpoint.with(connection, |connection| connection.read(stream as u64, target));
+        let read = self.endpoint.with(connection, |connection| connection.read(stream_number(stream), target));
         let Some(Some(read)) = read else {
             return Ok(-1.0);
         };
@@ -215,7 +216,7 @@ impl NativeEndpoint {
     #[napi(catch_unwind)]
     pub fn stop(&mut self, connection: u32, stream: f64, code: f64) -> Result<bool> {
         let code = var_int(code)?;
-        Ok(self.endpoint.with(connection, |connection| connection.stop(stream as u64, code)) == Some(true))
+        Ok(self.endpoint.with(connection, |connection| connection.stop(stream_number(stream), code)) == Some(true))
     }
 
     #[napi(catch_unwind)]
@@ -317,6 +318,11 @@ fn setup(options: NativeOptions) -> std::result::Result<Setup, String> {
         identity: options.identity.map(Identity::from),
         max_connections: options.max_connections as usize,
     })
+}
+
+/// Numbers that no stream has become one that none has either.
+fn stream_number(value: f64) -> u64 {
+    if value.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&value) { value as u64 } else { u64::MAX }
 }
 
 fn var_int(value: f64) -> Result<VarInt> {

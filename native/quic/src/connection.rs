@@ -1,13 +1,16 @@
 //! One connection: what the application does with it. Whatever is gone meanwhile answers `None` or `false`.
-use std::{net::SocketAddr, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
 use bytes::Bytes;
 use quinn_proto::{
-    Connection as Proto, ConnectionError, ConnectionHandle, Dir, Event, ReadError, SendDatagramError, Side,
-    StreamEvent, StreamId, VarInt, WriteError,
+    Connection as Proto, ConnectionError, ConnectionEvent, ConnectionHandle, Dir, Event, ReadError, SendDatagramError,
+    Side, StreamEvent, StreamId, VarInt, WriteError,
 };
 
-use crate::records::{ClosedBy, Events};
+use crate::{
+    probation::Probation,
+    records::{ClosedBy, Events},
+};
 
 /// What a read found behind the bytes it took; the numbers cross.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,16 +64,35 @@ pub struct Connection {
     is_closed: bool,
     /// An event has named it.
     is_announced: bool,
+    /// Counts among those that shake hands.
+    is_counted: bool,
     opened: [u64; 2],
     accepted: [u64; 2],
+    /// The address that proved last that it listens.
+    validated: Option<SocketAddr>,
+    probation: Option<Probation>,
+    /// Held back during a probation that ended well.
+    released: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
 impl Connection {
-    pub fn new(number: u32, handle: ConnectionHandle, proto: Proto, handshake_deadline: Instant) -> Self {
+    /// `received` bytes came from an address that a server does not know to be real; `None`: it is real.
+    pub fn new(
+        number: u32,
+        handle: ConnectionHandle,
+        proto: Proto,
+        handshake_deadline: Instant,
+        received: Option<usize>,
+    ) -> Self {
+        let remote = proto.remote_address();
+        let buffered = proto.stats().udp_rx.bytes as usize;
         Self {
             number,
             handle,
-            remote: proto.remote_address(),
+            remote,
+            validated: received.is_none().then_some(remote),
+            probation: received.map(|first| Probation::new(remote, first + buffered)),
+            released: VecDeque::new(),
             handshake_deadline: Some(handshake_deadline),
             deadline: None,
             is_dirty: false,
@@ -78,9 +100,83 @@ impl Connection {
             is_drained: false,
             is_closed: false,
             is_announced: proto.side() == Side::Client,
+            is_counted: true,
             opened: [0; 2],
             accepted: [0; 2],
             proto,
+        }
+    }
+
+    /// Takes a datagram of `size` bytes that came `from` somewhere.
+    pub fn handle(&mut self, from: SocketAddr, size: usize, event: ConnectionEvent) {
+        let responses = self.probation.is_some().then(|| self.path_responses());
+        if let Some(probation) = &mut self.probation
+            && probation.remote == from
+        {
+            probation.receive(size);
+        }
+        self.proto.handle_event(event);
+        self.follow_path(from, size);
+        if let (Some(before), Some(probation)) = (responses, &self.probation)
+            && probation.remote == from
+            && self.path_responses() > before
+        {
+            self.end_probation();
+        }
+    }
+
+    fn path_responses(&self) -> u64 {
+        self.proto.stats().frame_rx.path_response
+    }
+
+    /// Begins a probation when quinn turned to another address, because of a datagram from there.
+    fn follow_path(&mut self, from: SocketAddr, size: usize) {
+        let remote = self.proto.remote_address();
+        if remote == self.route() {
+            return;
+        }
+        let is_known = Some(remote) == self.validated;
+        let received = if from == remote { size } else { 0 };
+        self.probation = (!is_known).then(|| Probation::new(remote, received));
+    }
+
+    /// Where quinn sent to when it was looked at last.
+    fn route(&self) -> SocketAddr {
+        match &self.probation {
+            Some(probation) => probation.remote,
+            None => self.validated.unwrap_or(self.remote),
+        }
+    }
+
+    fn end_probation(&mut self) {
+        if let Some(probation) = self.probation.take() {
+            let remote = probation.remote;
+            self.validated = Some(remote);
+            self.released.extend(probation.end().into_iter().map(|payload| (remote, payload)));
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.proto.handle_timeout(now);
+        // A path that was not validated in time is given up for the one before.
+        self.follow_path(self.remote, 0);
+    }
+
+    /// Puts the next datagram to send into `buffer`.
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
+        let held = self.probation.as_mut().and_then(|probation| Some((probation.remote, probation.take_held()?)));
+        if let Some((remote, payload)) = self.released.pop_front().or(held) {
+            *buffer = payload;
+            return Some(remote);
+        }
+        loop {
+            buffer.clear();
+            let remote = self.proto.poll_transmit(now, 1, buffer)?.destination;
+            let probation = self.probation.as_mut().filter(|probation| probation.remote == remote);
+            if probation.is_none_or(|probation| probation.admit(buffer)) {
+                return Some(remote);
+            }
         }
     }
 
@@ -120,6 +216,7 @@ impl Connection {
             }
             Event::Connected => {
                 self.handshake_deadline = None;
+                self.end_probation();
                 events.connected(number, self.remote);
             }
             Event::ConnectionLost { reason } => {
@@ -147,6 +244,13 @@ impl Connection {
             }
             Event::DatagramsUnblocked => {}
         }
+    }
+
+    /// Whether it was counted among those that shake hands and no longer is one.
+    pub fn leave_handshake(&mut self) -> bool {
+        let left = self.is_counted && self.handshake_deadline.is_none();
+        self.is_counted &= !left;
+        left
     }
 
     /// Tells the end, once.

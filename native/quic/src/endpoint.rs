@@ -65,7 +65,8 @@ pub struct Endpoint {
     connections: HashMap<u32, Connection>,
     numbers: HashMap<ConnectionHandle, u32>,
     next_number: u32,
-    incoming: HashMap<u32, Incoming>,
+    /// With the sizes of their datagrams.
+    incoming: HashMap<u32, (Incoming, usize)>,
     next_incoming: u32,
     timers: BTreeSet<(Instant, u32)>,
     dirty: VecDeque<u32>,
@@ -74,6 +75,7 @@ pub struct Endpoint {
     events: Events,
     buffer: Vec<u8>,
     counts: Counts,
+    handshaking: usize,
 }
 
 impl Endpoint {
@@ -108,6 +110,7 @@ impl Endpoint {
             events: Events::default(),
             buffer: Vec::with_capacity(2048),
             counts: Counts::default(),
+            handshaking: 0,
         })
     }
 
@@ -148,12 +151,12 @@ impl Endpoint {
         match handled {
             Ok(Some(DatagramEvent::ConnectionEvent(handle, event))) => {
                 if let Some(&number) = self.numbers.get(&handle) {
-                    self.with(number, |connection| connection.proto.handle_event(event));
+                    self.with(number, |connection| connection.handle(from, payload.len(), event));
                     self.poll_endpoint_events(number);
                     self.mark(number);
                 }
             }
-            Ok(Some(DatagramEvent::NewConnection(incoming))) => self.handle_incoming(incoming),
+            Ok(Some(DatagramEvent::NewConnection(incoming))) => self.handle_incoming(incoming, payload.len()),
             Ok(Some(DatagramEvent::Response(response))) => {
                 self.counts.stray += 1;
                 self.respond(response.destination);
@@ -163,16 +166,16 @@ impl Endpoint {
         }
     }
 
-    fn handle_incoming(&mut self, incoming: Incoming) {
+    fn handle_incoming(&mut self, incoming: Incoming, size: usize) {
         if self.connections.len() + self.incoming.len() >= self.setup.max_connections {
-            self.settle(incoming, Admission::Refuse, None);
+            self.settle(incoming, size, Admission::Refuse, None);
             return;
         }
         let number = self.next_incoming;
         self.next_incoming = number.wrapping_add(1);
         let (from, validated) = (incoming.remote_address(), incoming.remote_address_validated());
         self.events.incoming(number, from, validated, incoming.orig_dst_cid());
-        self.incoming.insert(number, incoming);
+        self.incoming.insert(number, (incoming, size));
     }
 
     /// Does with an Initial what was decided. False: connection IDs are low, so nothing was done yet.
@@ -181,24 +184,24 @@ impl Endpoint {
         if self.cids.are_low() {
             return Ok(false);
         }
-        if let Some(incoming) = self.incoming.remove(&incoming) {
-            self.settle(incoming, admission, Some(now));
+        if let Some((incoming, size)) = self.incoming.remove(&incoming) {
+            self.settle(incoming, size, admission, Some(now));
             self.poll_touched();
         }
         Ok(true)
     }
 
-    fn settle(&mut self, incoming: Incoming, admission: Admission, now: Option<Instant>) {
+    fn settle(&mut self, incoming: Incoming, size: usize, admission: Admission, now: Option<Instant>) {
         self.buffer.clear();
         let remote = incoming.remote_address();
         match (admission, now) {
-            (Admission::Accept, Some(now)) => self.accept(now, incoming),
+            (Admission::Accept, Some(now)) => self.accept(now, incoming, size),
             (Admission::Retry, Some(now)) => match self.proto.retry(incoming, &mut self.buffer) {
                 Ok(response) => {
                     self.counts.retried += 1;
                     self.respond(response.destination);
                 }
-                Err(error) => self.accept(now, error.into_incoming()),
+                Err(error) => self.accept(now, error.into_incoming(), size),
             },
             (Admission::Ignore, _) => {
                 self.counts.ignored += 1;
@@ -213,13 +216,14 @@ impl Endpoint {
         }
     }
 
-    fn accept(&mut self, now: Instant, incoming: Incoming) {
+    fn accept(&mut self, now: Instant, incoming: Incoming, size: usize) {
         let remote = incoming.remote_address();
+        let received = (!incoming.remote_address_validated()).then_some(size);
         let (proto, buffer) = (&mut self.proto, &mut self.buffer);
         match catch_unwind(AssertUnwindSafe(|| proto.accept(incoming, now, buffer, None).map_err(Box::new))) {
             Ok(Ok((handle, connection))) => {
                 self.counts.accepted += 1;
-                self.insert(now, handle, connection);
+                self.insert(now, handle, connection, received);
             }
             Ok(Err(error)) => {
                 let (_, _, reason) = explain(error.cause);
@@ -232,11 +236,18 @@ impl Endpoint {
         }
     }
 
-    fn insert(&mut self, now: Instant, handle: ConnectionHandle, proto: quinn_proto::Connection) -> u32 {
+    fn insert(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        proto: quinn_proto::Connection,
+        received: Option<usize>,
+    ) -> u32 {
         let number = self.next_number;
         self.next_number += 1;
+        self.handshaking += 1;
         let deadline = now + Duration::from_millis(self.setup.transport.handshake_timeout_ms.into());
-        self.connections.insert(number, Connection::new(number, handle, proto, deadline));
+        self.connections.insert(number, Connection::new(number, handle, proto, deadline, received));
         self.numbers.insert(handle, number);
         self.poll_endpoint_events(number);
         self.mark(number);
@@ -263,7 +274,7 @@ impl Endpoint {
         config.transport_config(self.transport.clone()).token_store(Arc::new(NoneTokenStore));
         let (handle, connection) =
             self.proto.connect(now, config, remote, server_name).map_err(|error| error.to_string())?;
-        let number = self.insert(now, handle, connection);
+        let number = self.insert(now, handle, connection, None);
         self.poll_touched();
         Ok(number)
     }
@@ -278,7 +289,7 @@ impl Endpoint {
             self.timers.pop_first();
             let late = self.with(number, |connection| {
                 connection.deadline = None;
-                connection.proto.handle_timeout(now);
+                connection.handle_timeout(now);
                 connection.handshake_deadline.is_some_and(|deadline| deadline <= now)
             });
             self.poll_endpoint_events(number);
@@ -332,12 +343,12 @@ impl Endpoint {
                 }
                 let mut buffer = std::mem::take(&mut self.buffer);
                 buffer.clear();
-                let transmit = self.with(number, |connection| connection.proto.poll_transmit(now, 1, &mut buffer));
+                let transmit = self.with(number, |connection| connection.poll_transmit(now, &mut buffer));
                 self.buffer = buffer;
-                let Some(Some(transmit)) = transmit else {
+                let Some(Some(to)) = transmit else {
                     break;
                 };
-                size += put_datagram(&mut output[size..], transmit.destination, &self.buffer).unwrap_or(0);
+                size += put_datagram(&mut output[size..], to, &self.buffer).unwrap_or(0);
             }
             self.dirty.pop_front();
             self.poll_endpoint_events(number);
@@ -353,6 +364,7 @@ impl Endpoint {
         };
         connection.is_dirty = false;
         connection.poll_events(&mut self.events);
+        self.handshaking -= usize::from(connection.leave_handshake());
         if connection.is_drained {
             self.remove(number);
             return;
@@ -412,8 +424,7 @@ impl Endpoint {
 
     /// Connections, and those of them that shake hands.
     pub fn population(&self) -> (usize, usize) {
-        let handshaking = self.connections.values().filter(|connection| connection.proto.is_handshaking());
-        (self.connections.len(), handshaking.count())
+        (self.connections.len(), self.handshaking)
     }
 
     /// Counters.
@@ -439,6 +450,7 @@ impl Endpoint {
             if let Some(connection) = self.connections.get_mut(&number) {
                 connection.is_touched = false;
                 connection.poll_events(&mut self.events);
+                self.handshaking -= usize::from(connection.leave_handshake());
             }
         }
     }
@@ -460,7 +472,9 @@ impl Endpoint {
     }
 
     fn remove(&mut self, number: u32) {
-        if let Some(connection) = self.connections.remove(&number) {
+        if let Some(mut connection) = self.connections.remove(&number) {
+            connection.handshake_deadline = None;
+            self.handshaking -= usize::from(connection.leave_handshake());
             if let Some(deadline) = connection.deadline {
                 self.timers.remove(&(deadline, number));
             }

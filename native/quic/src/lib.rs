@@ -14,6 +14,8 @@ mod connection;
 #[forbid(unsafe_code)]
 mod endpoint;
 #[forbid(unsafe_code)]
+mod probation;
+#[forbid(unsafe_code)]
 mod records;
 #[forbid(unsafe_code)]
 mod setup;

@@ -103,8 +103,8 @@ export class QuicEnd {
 /** A server and a client that know each other's addresses; the client's may change as a NAT's mapping does. */
 export class QuicPair {
   now: Milli = 0;
-  readonly server: QuicEnd;
   readonly client: QuicEnd;
+  server: QuicEnd;
   readonly serverCids = createCountingCids(17);
   readonly hash: Uint8Array;
   readonly serverAddress: Address = { address: "198.51.100.7", port: 3478 };
@@ -112,6 +112,8 @@ export class QuicPair {
   clientAddress: Address = { address: "203.0.113.9", port: 50_000 };
   /** Called with every datagram that leaves, before the network. */
   onPacket: (from: "client" | "server", packet: Uint8Array) => void = () => {};
+  /** Called with every datagram of the server and where it is sent. */
+  onTransmit: (to: Address, packet: Uint8Array) => void = () => {};
   readonly #up: PathLink;
   readonly #down: PathLink;
 
@@ -156,7 +158,7 @@ export class QuicPair {
   run(until: () => boolean, limitMs: Milli = 30_000): boolean {
     const limit = this.now + limitMs;
     for (;;) {
-      this.#settle();
+      this.settle();
       if (until()) return true;
       const next = this.#next();
       if (next === undefined || next > limit) {
@@ -173,7 +175,13 @@ export class QuicPair {
     this.run(() => false, ms);
   }
 
-  #settle(): void {
+  /** Puts another endpoint in the server's place. */
+  restartServer(endpoint: QuicEndpoint): void {
+    this.server = new QuicEnd(endpoint);
+  }
+
+  /** Hands out events and sends what is due, at this time. */
+  settle(): void {
     for (const end of [this.server, this.client]) end.settle(this.now);
     for (const { packet } of this.client.endpoint.drainTransmits(this.now)) {
       this.onPacket("client", packet);
@@ -181,6 +189,7 @@ export class QuicPair {
     }
     for (const { packet, to } of this.server.endpoint.drainTransmits(this.now)) {
       this.onPacket("server", packet);
+      this.onTransmit(to, packet);
       this.#down.handlePacket(this.now, packet, to);
     }
     for (const end of [this.server, this.client]) end.settle(this.now);
