@@ -21,14 +21,14 @@ export type Chords = readonly [Chord, Chord];
 
 /** Words that can be said; the place of a word is its number, 0 to 179. */
 export const WORDS: readonly string[] = (
-  "a about after again all an and are at back be because before begin best better black blue book both box boy " +
-  "bring but by came can car cat city close cold come could day did do dog door down drink each early eat eight " +
-  "every far fast few find fire first five fly food for four from game garden get girl give go good great green " +
-  "had hand happy hard has have he head hear help her here him his home hot hour house how i if in into is it jump " +
-  "just keep kind know large last late left let light like little live long look made make man many may me milk " +
-  "mind more morning most music must my name never new next nine no north not now of off old on once one only open " +
-  "or other our out over own part people phone place play please quick rain read red right river road room run " +
-  "said say school sea see seven she short six sleep slow so some song soon start stay stop story sun"
+  "a about after again all also always and any are at back be because been before begin best better but by call " +
+  "came can could day did do down early else every fast find first five for four friend from get give go good " +
+  "great had has have he hear hello help her here him his home house how i if in into is it just keep know last " +
+  "late let like little long look made make man many may me more morning most much must my name never new news " +
+  "next night no not now of off old on once one only open or other our out over people place please quick read red " +
+  "right road room run said say see she short so some soon sorry stop story street take talk tell ten than thank " +
+  "that the their them then there they thing think this three time to today together tomorrow too town two up very " +
+  "wait want was water way we well went were what when where who will with word work world would yes you your"
 ).split(" ");
 
 const numbers = new Map(WORDS.map((word, number) => [word, number]));

@@ -28,8 +28,8 @@ const NEIGHBOURHOOD_BLOCKS = Math.round(250 / BLOCK_MS);
 const LONGEST_BEND_MS = 64;
 /** Silence this long ends a word. */
 const PAUSE_MS = 36;
-/** A word may appear this much longer than it was spoken. */
-const SLACK_MS = 24;
+/** A word may appear this much longer than it was spoken: a jitter buffer that ran dry in it draws it out. */
+const SLACK_MS = 64;
 /** Its place is looked for around where it showed. */
 const SEARCH_MS = 36;
 
