@@ -1,6 +1,9 @@
 /** The commands of `sluice`, their flags, and what they mean together. */
+
+import type { McpServerConfig } from "@sluice/engines";
 import type { KeyConfig } from "@sluice/routing";
-import { agentFlags } from "./agent.ts";
+import { agentFlags } from "./agent-flags.ts";
+import type { ConfigFile } from "./config.ts";
 import {
   choice,
   describeFlags,
@@ -11,6 +14,7 @@ import {
   type Settings,
   text,
   UsageError,
+  variableOf,
   yesOrNo,
 } from "./flags.ts";
 import {
@@ -24,6 +28,8 @@ import {
   readTransceiver,
 } from "./fleet.ts";
 
+import { suggest } from "./suggestion.ts";
+
 const port = integer(0, 65_535);
 const LOG_LEVELS = ["silent", "fatal", "error", "warn", "info", "debug", "trace"] as const;
 
@@ -34,7 +40,17 @@ const udpMode = {
   read: choice("auto", "dgram"),
 } as const;
 
-const startFlags = {
+/** Flags that a configuration file cannot hold. */
+export const UNFILED: readonly string[] = ["config"];
+
+/** Flags of `sluice start` and `sluice doctor`. */
+export const startFlags = {
+  config: {
+    value: "<file>",
+    help: "settings in a file; default sluice.config.ts, where it is",
+    fallback: undefined,
+    read: text,
+  },
   port: { value: "<n>", help: "TCP port of page and API", fallback: "8080", read: port },
   host: { value: "<address>", help: "where page and API listen", fallback: "127.0.0.1", read: text },
   "udp-port": { value: "<n>", help: "UDP port of all media", fallback: "3478", read: port },
@@ -45,13 +61,28 @@ const startFlags = {
     read: readAddress,
     many: true,
   },
+  "tls-cert": {
+    value: "<file>",
+    help: "certificate chain (PEM): page and API by https",
+    fallback: undefined,
+    read: text,
+  },
+  "tls-key": { value: "<file>", help: "its private key (PEM)", fallback: undefined, read: text },
   ...agentFlags,
   udp: udpMode,
+  "mcp-hosts": {
+    value: "<host>",
+    help: "host[:port] of MCP servers that clients may name, such as tools.example or *.example:*",
+    fallback: undefined,
+    read: text,
+    many: true,
+  },
   "max-calls": { value: "<n>", help: "calls at once", fallback: "100", read: integer(1, 100_000) },
   "log-level": { value: "<level>", help: LOG_LEVELS.join(" "), fallback: "info", read: choice(...LOG_LEVELS) },
 } as const;
 
-const transceiverFlags = {
+/** Flags of `sluice transceiver`. */
+export const transceiverFlags = {
   ...startFlags,
   host: { ...startFlags.host, fallback: "0.0.0.0" },
   "server-id": { value: "<cluster.node>", help: "who this is", fallback: undefined, read: readServerId },
@@ -93,7 +124,9 @@ const transceiverFlags = {
   grace: { value: "<s>", help: "how long calls may last after SIGTERM", fallback: "3600", read: integer(0, 86_400) },
 } as const;
 
-const relayFlags = {
+/** Flags of `sluice relay`. */
+export const relayFlags = {
+  config: startFlags.config,
   port: { ...startFlags["udp-port"], help: "UDP port of all clients" },
   host: { value: "<address>", help: "where it listens", fallback: "0.0.0.0", read: readAddress },
   "upstream-port": {
@@ -132,11 +165,15 @@ const relayFlags = {
 } as const;
 
 /** Settings of `sluice start`. */
-export type StartSettings = Settings<typeof startFlags> & { readonly apiKey: string | undefined };
+export type StartSettings = Settings<typeof startFlags> & {
+  readonly apiKey: string | undefined;
+  readonly mcp: readonly McpServerConfig[];
+};
 
 /** Settings of `sluice transceiver`. */
 export type TransceiverSettings = Settings<typeof transceiverFlags> & {
   readonly apiKey: string;
+  readonly mcp: readonly McpServerConfig[];
   readonly keys: readonly KeyConfig[];
 };
 
@@ -148,6 +185,7 @@ export type Command =
   | { readonly kind: "help" }
   | { readonly kind: "version" }
   | { readonly kind: "start"; readonly settings: StartSettings }
+  | { readonly kind: "doctor"; readonly settings: StartSettings }
   | { readonly kind: "relay"; readonly settings: RelaySettings }
   | { readonly kind: "transceiver"; readonly settings: TransceiverSettings }
   | { readonly kind: "newKey"; readonly keys: readonly KeyConfig[] };
@@ -158,6 +196,8 @@ export function help(): string {
 
 sluice start: page, API, media and agent in one process; with no engine named, the built-in parrot answers
 ${describeFlags(startFlags)}
+sluice doctor: takes what start takes; tries each engine with a real request, and says how fast it is or what is wrong
+
 sluice relay: one public UDP address for a fleet of transceivers
 ${describeFlags(relayFlags)}
 sluice transceiver: like start, behind relays
@@ -172,19 +212,26 @@ sluice keys new: prints the fleet's keys with a new one in front (from SLUICE_KE
 }
 
 /** Reads the command line; throws {@link UsageError}. */
-export function parseCommand(args: readonly string[], env: Environment): Command {
+export function parseCommand(args: readonly string[], env: Environment, file?: ConfigFile): Command {
   const [command = "help", ...rest] = args;
+  const mcp = file?.mcp ?? [];
   const flag = args.find((arg) => ["--help", "-h", "--version", "-v"].includes(arg));
   if (flag !== undefined) return { kind: flag.includes("v") ? "version" : "help" };
   switch (command) {
     case "help":
       return { kind: "help" };
     case "start":
-      return { kind: "start", settings: checkStart(readFlags(startFlags, rest, env), env) };
-    case "relay":
-      return { kind: "relay", settings: { ...readFlags(relayFlags, rest, env), keys: requireKeys(env) } };
-    case "transceiver":
-      return { kind: "transceiver", settings: checkTransceiver(readFlags(transceiverFlags, rest, env), env) };
+      return { kind: "start", settings: { ...checkStart(readFlags(startFlags, rest, env, file), env), mcp } };
+    case "doctor":
+      return { kind: "doctor", settings: { ...readFlags(startFlags, rest, env, file), apiKey: readApiKey(env), mcp } };
+    case "relay": {
+      const filed = file && { name: file.name, values: file.relay };
+      return { kind: "relay", settings: { ...readFlags(relayFlags, rest, env, filed), keys: requireKeys(env) } };
+    }
+    case "transceiver": {
+      const settings = checkTransceiver(readFlags(transceiverFlags, rest, env, file), env);
+      return { kind: "transceiver", settings: { ...settings, mcp } };
+    }
     case "keys":
       if (rest.length !== 1 || rest[0] !== "new") throw new UsageError('there is "sluice keys new"');
       return { kind: "newKey", keys: readKeys(env.SLUICE_KEYS ?? "") };
@@ -193,16 +240,41 @@ export function parseCommand(args: readonly string[], env: Environment): Command
   }
 }
 
-function checkStart(settings: Settings<typeof startFlags>, env: Environment): StartSettings {
+function checkStart(settings: Settings<typeof startFlags>, env: Environment): Omit<StartSettings, "mcp"> {
   const apiKey = readApiKey(env);
+  checkTls(settings);
   if (isLoopback(settings.host) || apiKey !== undefined) return { ...settings, apiKey };
   throw new UsageError(
     `listening on ${settings.host} lets others in: set SLUICE_API_KEY to a secret that clients must send, or leave --host away`,
   );
 }
 
-function checkTransceiver(settings: Settings<typeof transceiverFlags>, env: Environment): TransceiverSettings {
+function checkTls(settings: Settings<typeof startFlags>): void {
+  if ((settings["tls-cert"] === undefined) === (settings["tls-key"] === undefined)) return;
+  throw new UsageError("--tls-cert and --tls-key belong together");
+}
+
+/** `SLUICE_…` variables that mean nothing here, each with what may have been meant. */
+export function unknownVariables(env: Environment): string[] {
+  const flags = [transceiverFlags, relayFlags].flatMap((table) => Object.keys(table));
+  const known = [...new Set([...flags.map(variableOf), ...OTHER_VARIABLES])];
+  return Object.keys(env)
+    .filter((name) => name.startsWith("SLUICE_") && !known.includes(name))
+    .map((name) => `${name} means nothing${suggest(name, known)}`);
+}
+
+const OTHER_VARIABLES = [
+  ...["LLM", "LLM_FALLBACK", "STT", "TTS", "REALTIME", "API"].map((name) => `SLUICE_${name}_KEY`),
+  "SLUICE_KEYS",
+  "SLUICE_CHROMIUM", // of the tests
+];
+
+function checkTransceiver(
+  settings: Settings<typeof transceiverFlags>,
+  env: Environment,
+): Omit<TransceiverSettings, "mcp"> {
   const apiKey = readApiKey(env);
+  checkTls(settings);
   if (apiKey === undefined) throw new UsageError("a transceiver needs SLUICE_API_KEY: a secret that clients must send");
   if (settings["server-id"] === undefined) throw new UsageError("a transceiver needs --server-id, such as 1.7");
   if (settings.relays.length === 0 || settings["relays-from"].length === 0) {

@@ -1,5 +1,6 @@
 /** Reads a command line by a table: one line a flag, which is its help, its environment variable and its check too. */
 import { parseArgs } from "node:util";
+import { suggest } from "./suggestion.ts";
 
 /** The user asked for something that cannot be: the message is for them. */
 export class UsageError extends Error {
@@ -41,15 +42,36 @@ export function variableOf(flag: string): string {
   return `SLUICE_${flag.toUpperCase().replaceAll("-", "_")}`;
 }
 
-/** Reads `args` by `flags`; throws {@link UsageError}. A flag wins over its variable, that over the default. */
-export function readFlags<F extends Flags>(flags: F, args: readonly string[], env: Environment): Settings<F> {
+/** Values of a configuration file by the names of their flags. */
+export interface FiledValues {
+  /** The file's name, for messages. */
+  readonly name: string;
+  readonly values: Readonly<Record<string, readonly string[]>>;
+}
+
+/**
+ * Reads `args` by `flags`; throws {@link UsageError}, which names the place at fault. A flag wins over its variable,
+ * that over the file, that over the default.
+ */
+export function readFlags<F extends Flags>(
+  flags: F,
+  args: readonly string[],
+  env: Environment,
+  file?: FiledValues,
+): Settings<F> {
   const given = parse(flags, args);
   const settings: Record<string, unknown> = {};
   for (const [name, { read, fallback, many }] of Object.entries(flags)) {
-    const texts =
-      given[name] ?? (env[variableOf(name)] ? [env[variableOf(name)]!] : fallback === undefined ? [] : [fallback]);
+    const variable = variableOf(name);
+    const places: (readonly [string, readonly string[] | undefined])[] = [
+      [`--${name}`, given[name]],
+      [variable, env[variable] ? [env[variable]] : undefined],
+      [`"${name}" in ${file?.name}`, file?.values[name]],
+      [`--${name}`, fallback === undefined ? [] : [fallback]],
+    ];
+    const [where, texts = []] = places.find(([, found]) => found !== undefined)!;
     const parts = many ? texts.flatMap((text) => text.split(",")).map((text) => text.trim()) : texts.slice(-1);
-    const values = parts.filter((text) => text !== "").map((text) => read(text, `--${name}`));
+    const values = parts.filter((text) => text !== "").map((text) => read(text, where));
     settings[name] = many ? values : values[0];
   }
   return settings as Settings<F>;
@@ -74,7 +96,9 @@ function parse(flags: Flags, args: readonly string[]): Record<string, string[] |
     return parseArgs({ args: [...args], options, strict: true }).values as Record<string, string[] | undefined>;
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(`${message.split(". ")[0]}; try "sluice --help"`, { cause });
+    const unknown = /^Unknown option '--([^']+)'/.exec(message)?.[1];
+    const hint = unknown === undefined ? "" : suggest(unknown, Object.keys(flags));
+    throw new UsageError(`${message.split(". ")[0]}${hint}; try "sluice --help"`, { cause });
   }
 }
 

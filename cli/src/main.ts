@@ -3,7 +3,8 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { formatKeys, generateKey, type KeyConfig, nextRotation } from "@sluice/routing";
-import { type Command, help, parseCommand } from "./commands.ts";
+import { type Command, help, parseCommand, relayFlags, transceiverFlags, unknownVariables } from "./commands.ts";
+import { loadConfig } from "./config.ts";
 import { UsageError } from "./flags.ts";
 import type { Running } from "./running.ts";
 
@@ -12,7 +13,11 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 };
 
 try {
-  await run(parseCommand(process.argv.slice(2), process.env));
+  const args = process.argv.slice(2);
+  const file = await loadConfig(args, process.env, { main: transceiverFlags, relay: relayFlags });
+  const command = parseCommand(args, process.env, file);
+  for (const line of unknownVariables(process.env)) process.stderr.write(`sluice: ${line}\n`);
+  await run(command);
 } catch (error) {
   fail(error);
 }
@@ -31,6 +36,11 @@ async function run(command: Command): Promise<void> {
     case "start": {
       const { start } = await import("./start.ts"); // a relay need not load the engines
       return keep(await start(command.settings, version));
+    }
+    case "doctor": {
+      const { runDoctor } = await import("./start.ts");
+      process.exitCode = await runDoctor(command.settings, version);
+      return;
     }
     case "transceiver": {
       const { startTransceiver } = await import("./start.ts");

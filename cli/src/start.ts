@@ -2,14 +2,16 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { createEspeak, createSileroVad } from "@sluice/engines";
+import { createEspeak, createMcpServers, createSileroVad } from "@sluice/engines";
 import { createKeyRing, createServerId, formatServerId, generateKey } from "@sluice/routing";
 import { PortInUse, serveTransceiver, type TransceiverOptions, UdpPortInUse } from "@sluice/transceiver";
 import { pino } from "pino";
 import { createAgent } from "./agent.ts";
 import type { StartSettings, TransceiverSettings } from "./commands.ts";
+import { examine, formatFinding } from "./doctor.ts";
 import { isLoopback, UsageError } from "./flags.ts";
 import type { Running } from "./running.ts";
+import { readTls, watchTls } from "./tls.ts";
 import { createTracing } from "./tracing.ts";
 
 /** Starts page, API, media and agent in one process; throws {@link UsageError} for what the user can mend. */
@@ -25,7 +27,7 @@ export async function start(settings: StartSettings, version: string): Promise<R
     `  media      udp ${transceiver.udpPort}, all calls on one port`,
     `  protocol   OpenAI Realtime at ${transceiver.url}/v1/realtime, ${access}`,
   ];
-  if (!isLoopback(settings.host)) {
+  if (!isLoopback(settings.host) && settings["tls-cert"] === undefined) {
     lines.push("", "  Browsers give the microphone to https and localhost only: put TLS in front of this port.");
   }
   const end = async () => {
@@ -68,9 +70,29 @@ export async function startTransceiver(settings: TransceiverSettings, version: s
   };
 }
 
+/** Examines the engines, prints what it finds, and gives the exit code: 1 when one of them failed. */
+export async function runDoctor(settings: StartSettings, version: string): Promise<number> {
+  const mcp = createMcpServers({ servers: settings.mcp, version });
+  const espeak = await createEspeak();
+  let failed = false;
+  process.stdout.write(`sluice ${version}\n\n`);
+  try {
+    for await (const finding of examine(settings, { env: process.env, espeak, mcp })) {
+      process.stdout.write(formatFinding(finding));
+      failed ||= finding.verdict === "failed";
+    }
+  } finally {
+    await Promise.all([mcp.close(), espeak?.close()]);
+  }
+  return failed ? 1 : 0;
+}
+
 type Place = Pick<TransceiverOptions, "keyRing" | "serverId" | "relays" | "registry">;
 
 async function serve(settings: StartSettings, place: Place, version: string) {
+  const { "tls-cert": certFile, "tls-key": keyFile } = settings;
+  const tls = certFile === undefined || keyFile === undefined ? undefined : readTls(certFile, keyFile);
+  const toolServers = createMcpServers({ servers: settings.mcp, allowedHosts: settings["mcp-hosts"], version });
   const [vad, tts] = await Promise.all([createSileroVad(), createEspeak()]);
   const agent = createAgent(settings, process.env, tts);
   const tracing = await createTracing(process.env, version);
@@ -82,7 +104,8 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     udp: settings.udp,
     advertise: settings.advertise,
     apiKey: settings.apiKey,
-    engines: { vad, speech: agent.speech },
+    tls,
+    engines: { vad, speech: agent.speech, toolServers },
     pipeline: agent.pipeline,
     model: agent.name,
     instructions: agent.instructions,
@@ -94,8 +117,10 @@ async function serve(settings: StartSettings, place: Place, version: string) {
   }).catch((cause: unknown) => {
     throw explain(cause, settings);
   });
+  const renewed = tls && watchTls(certFile!, keyFile!, (files) => transceiver.setTls(files));
   const close = async () => {
-    await Promise.all([vad.close(), tts?.close(), tracing?.close()]);
+    renewed?.();
+    await Promise.all([vad.close(), tts?.close(), tracing?.close(), toolServers.close()]);
   };
   return { transceiver, agent: agent.speech.description, close };
 }

@@ -1,7 +1,7 @@
 /** Terminates media and runs conversations. */
 export { loadOpus, type OpusCodec } from "./media/opus.ts";
 export type { CallEngines } from "./node/call.ts";
-export { PortInUse } from "./node/http.ts";
+export { PortInUse, type TlsOptions } from "./node/http.ts";
 export { Registrar, type RegistrarOptions } from "./node/registrar.ts";
 export {
   type RegistryOptions,

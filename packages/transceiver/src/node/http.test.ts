@@ -3,11 +3,11 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { createServer as createTlsServer } from "node:tls";
+import { connect as connectTls } from "node:tls";
 import type { Link } from "@sluice/conversation";
 import OpenAI from "openai";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
@@ -18,7 +18,7 @@ import { ClientSecrets } from "../signaling/client-secret.ts";
 import type { WebSocketRequest } from "../signaling/handshake.ts";
 import { createSignaling } from "../signaling/signaling.ts";
 import { createDtlsIdentity } from "../webrtc/dtls-certificate.ts";
-import { type HttpLimits, PortInUse, serveHttp } from "./http.ts";
+import { type HttpLimits, PortInUse, serveHttp, type TlsOptions } from "./http.ts";
 
 interface Heard {
   readonly request: WebSocketRequest;
@@ -30,7 +30,7 @@ interface Heard {
 /** A server on a free port whose calls are echoes: each event comes back as `echo`. */
 async function serve(
   t: TestContext,
-  settings: { apiKey?: string; limits?: HttpLimits; staticDir?: string; full?: boolean } = {},
+  settings: { apiKey?: string; limits?: HttpLimits; staticDir?: string; full?: boolean; tls?: TlsOptions } = {},
 ) {
   const secrets = new ClientSecrets({ key: new Uint8Array(32), random: randomBytes });
   const auth = new Auth({ apiKey: settings.apiKey, secrets });
@@ -59,6 +59,7 @@ async function serve(
     host: "127.0.0.1",
     port: 0,
     staticDir: settings.staticDir,
+    tls: settings.tls,
     limits: settings.limits,
     now: () => performance.now(),
     createEventId: () => "event_1",
@@ -158,20 +159,19 @@ test("serves the openai package: client secret, call and hang-up, over a base UR
   await assert.rejects(stranger.realtime.calls.create({ sdp: "v=0" }), { status: 401, code: "invalid_api_key" });
 });
 
-test("serves the openai package's WebSocket behind a TLS terminator, which that package insists on", async (t) => {
-  const { server } = await serve(t, { apiKey: "sk-1" });
+/** A self-signed certificate for TLS. */
+function identity() {
   const { privateKey, certificate } = createDtlsIdentity(Date.now());
-  const key = privateKey.export({ type: "pkcs8", format: "pem" });
-  const cert = `-----BEGIN CERTIFICATE-----\n${Buffer.from(certificate).toString("base64")}\n-----END CERTIFICATE-----`;
-  const terminator = createTlsServer({ key, cert }, (socket) => {
-    const inner = connect(server.port, "127.0.0.1");
-    socket.on("error", () => inner.destroy()).pipe(inner);
-    inner.on("error", () => socket.destroy()).pipe(socket);
-  });
-  await once(terminator.listen(0, "127.0.0.1"), "listening");
-  t.after(() => terminator.close());
-  const { port } = terminator.address() as AddressInfo;
-  const openai = new OpenAI({ apiKey: "sk-1", baseURL: `https://127.0.0.1:${port}/v1` });
+  const lines = Buffer.from(certificate).toString("base64");
+  const cert = `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
+  return { cert, key: privateKey.export({ type: "pkcs8", format: "pem" }) as string };
+}
+
+test("serves the openai package's WebSocket, which dials TLS only, without a terminator", async (t) => {
+  const tls = identity();
+  const { server } = await serve(t, { apiKey: "sk-1", tls });
+  assert.match(server.url, /^https:/);
+  const openai = new OpenAI({ apiKey: "sk-1", baseURL: `https://127.0.0.1:${server.port}/v1` });
   const realtime = new OpenAIRealtimeWS({ model: "m", options: { rejectUnauthorized: false } }, openai);
   await new Promise((resolve, reject) => {
     realtime.once("session.created", resolve);
@@ -181,6 +181,35 @@ test("serves the openai package's WebSocket behind a TLS terminator, which that 
   const event = (await new Promise((resolve) => realtime.once("event", resolve))) as unknown as { text: string };
   assert.equal(event.text, '{"type":"response.create"}');
   realtime.close();
+});
+
+test("over TLS connections are bounded as over TCP, WebSockets are not counted, and a renewed certificate is shown", async (t) => {
+  const { server } = await serve(t, { tls: identity(), limits: { connectionsPerAddress: 4 } });
+  const options = { rejectUnauthorized: false };
+  const shown = async () => {
+    const socket = connectTls({ port: server.port, host: "127.0.0.1", ...options });
+    await once(socket, "secureConnect");
+    const { fingerprint256 } = socket.getPeerCertificate();
+    socket.destroy();
+    await once(socket, "close");
+    return fingerprint256;
+  };
+  const before = await shown();
+  server.setTls(identity());
+  assert.notEqual(await shown(), before);
+  const sockets: WebSocket[] = [];
+  for (let count = 0; count < 5; count++) {
+    const socket = new WebSocket(`wss://127.0.0.1:${server.port}/v1/realtime`, options);
+    await next(socket);
+    sockets.push(socket);
+  }
+  for (const socket of sockets) socket.terminate();
+  const idle = [1, 2, 3, 4].map(() => connectTls({ port: server.port, host: "127.0.0.1", ...options }));
+  await Promise.all(idle.map((socket) => once(socket, "secureConnect")));
+  const fifth = connectTls({ port: server.port, host: "127.0.0.1", ...options });
+  await once(fifth, "error");
+  assert.equal(server.counters.overConnected, 1);
+  for (const socket of idle) socket.destroy();
 });
 
 test("refuses a handshake by HTTP before the upgrade, with the reason", async (t) => {

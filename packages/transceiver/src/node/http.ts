@@ -2,7 +2,8 @@
  * One port for all that is HTTP: the API, the console's files, WebSockets. Does I/O; what a request may do is decided
  * in `signaling/`.
  */
-import { createServer, type IncomingMessage, type Server, STATUS_CODES } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
@@ -32,6 +33,8 @@ export interface HttpOptions {
   readonly host: string;
   /** 0 means any free port. */
   readonly port: number;
+  /** Serves HTTPS; absent: HTTP. */
+  readonly tls?: TlsOptions | undefined;
   /** Ends the server; as {@link HttpServer.close}. */
   readonly signal?: AbortSignal | undefined;
   /** Folder of the console page. */
@@ -51,6 +54,12 @@ export interface HttpOptions {
   readonly limits?: HttpLimits | undefined;
 }
 
+/** A certificate chain and its key, PEM. */
+export interface TlsOptions {
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** Bounds of an HTTP server. */
 export interface HttpLimits {
   /** Connections of one address that are not WebSockets; default 100. A proxy in front needs more. */
@@ -65,6 +74,8 @@ export interface HttpServer {
   readonly port: number;
   /** Such as `http://localhost:8080`. */
   readonly url: string;
+  /** A renewed certificate: new connections get it. Without {@link HttpOptions.tls} it changes nothing. */
+  setTls(tls: TlsOptions): void;
   readonly counters: WebSocketCounters & HttpCounters;
   /** WebSockets open now. */
   readonly webSockets: number;
@@ -110,18 +121,18 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
     },
     { overrideGlobalObjects: false },
   );
-  const server = createServer(
-    {
-      headersTimeout: requestMs,
-      requestTimeout: requestMs,
-      keepAliveTimeout: 5000,
-      connectionsCheckingInterval: Math.min(1000, requestMs / 4),
-      maxHeaderSize: 16 * 1024,
-    },
-    (request, response) => {
-      answer(request, response).catch(onError);
-    },
-  );
+  const bounds = {
+    headersTimeout: requestMs,
+    requestTimeout: requestMs,
+    keepAliveTimeout: 5000,
+    connectionsCheckingInterval: Math.min(1000, requestMs / 4),
+    maxHeaderSize: 16 * 1024,
+  };
+  const onRequest: RequestListener = (request, response) => {
+    answer(request, response).catch(onError);
+  };
+  const secure = options.tls && createTlsServer({ ...options.tls, ...bounds, handshakeTimeout: requestMs }, onRequest);
+  const server = secure ?? createServer(bounds, onRequest);
   const release = boundConnections(server, connectionsPerAddress, counters);
 
   server.on("upgrade", (request, socket, head) => {
@@ -168,7 +179,8 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   signal?.addEventListener("abort", () => void close(), { once: true });
   return {
     port: bound,
-    url: `http://${nameOf(host)}:${bound}`,
+    url: `${secure ? "https" : "http"}://${nameOf(host)}:${bound}`,
+    setTls: (tls) => secure?.setSecureContext({ ...tls }),
     counters,
     get webSockets() {
       return webSockets.size;
@@ -182,6 +194,8 @@ function nameOf(host: string): string {
   if (/^(0\.0\.0\.0|::1?|127\.0\.0\.1)$/.test(host)) return "localhost";
   return host.includes(":") ? `[${host}]` : host;
 }
+
+type AnyServer = Server | TlsServer;
 
 class Refused extends Error {
   readonly error: HttpError;
@@ -214,13 +228,15 @@ function refuse(socket: Duplex, { status, headers, error }: HttpError): void {
 }
 
 /** Refuses what one address opens above `limit`. The returned function no longer counts a socket. */
-function boundConnections(server: Server, limit: number, counters: HttpCounters): (socket: Socket) => void {
+function boundConnections(server: AnyServer, limit: number, counters: HttpCounters): (socket: Socket) => void {
   const counts = new Map<string, number>();
-  const counted = new WeakMap<Socket, string>();
-  const release = (socket: Socket) => {
-    const address = counted.get(socket);
+  // By its far end: a request over TLS has another socket than the connection that it came by.
+  const counted = new Map<string, string>();
+  const farEnd = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
+  const release = (socket: Socket, end = farEnd(socket)) => {
+    const address = counted.get(end);
     if (address === undefined) return;
-    counted.delete(socket);
+    counted.delete(end);
     const left = (counts.get(address) ?? 1) - 1;
     if (left > 0) counts.set(address, left);
     else counts.delete(address);
@@ -234,13 +250,14 @@ function boundConnections(server: Server, limit: number, counters: HttpCounters)
       return;
     }
     counts.set(address, count);
-    counted.set(socket, address);
-    socket.once("close", () => release(socket));
+    const end = farEnd(socket);
+    counted.set(end, address);
+    socket.once("close", () => release(socket, end));
   });
   return release;
 }
 
-function listen(server: Server, host: string, port: number): Promise<void> {
+function listen(server: AnyServer, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       reject(error.code === "EADDRINUSE" ? new PortInUse(host, port, error) : error);

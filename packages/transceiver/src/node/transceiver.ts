@@ -15,7 +15,7 @@ import { dialectOf } from "../signaling/handshake.ts";
 import { createSignaling } from "../signaling/signaling.ts";
 import { type CallEngines, ignoring } from "./call.ts";
 import { Calls, createId } from "./calls.ts";
-import { type HttpServer, serveHttp } from "./http.ts";
+import { type HttpServer, serveHttp, type TlsOptions } from "./http.ts";
 import { Metrics } from "./metrics.ts";
 import { Registrar } from "./registrar.ts";
 import { serveWebRtc, type WebRtcServer } from "./webrtc-server.ts";
@@ -26,6 +26,8 @@ export interface TransceiverOptions {
   readonly host: string;
   /** TCP port of page and API; 0: any. */
   readonly port: number;
+  /** Page and API by HTTPS; absent: HTTP. */
+  readonly tls?: TlsOptions | undefined;
   /** UDP port of all media; 0: any. */
   readonly udpPort: number;
   /** Whether its datagrams move in batches. Default `auto`: where the native addon was built. */
@@ -89,6 +91,8 @@ export interface Transceiver {
   readonly udpPort: number;
   /** Calls under way. */
   readonly calls: number;
+  /** A renewed certificate: new connections get it. */
+  setTls(tls: TlsOptions): void;
   /** Takes no more calls, lets those under way end by themselves, then closes; at the latest after `graceMs`. */
   drain(reason: string, graceMs: Milli): Promise<void>;
   /** Takes no more calls, tells those under way why they end, and frees both ports. */
@@ -157,6 +161,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     calls: directory,
     host,
     port,
+    tls: options.tls,
     staticDir: options.staticDir,
     onWebSocket: ({ model: asked, callId, type, dialect, defaults }) => {
       if (callId !== undefined) {
@@ -201,6 +206,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   return {
     url: http.url,
     udpPort: webRtc.udpPort,
+    setTls: (tls) => http.setTls(tls),
     get calls() {
       return calls.size;
     },
