@@ -32,6 +32,8 @@ export interface RingKey {
   readonly icePasswordKey: Uint8Array;
   readonly hopTagKey: Uint8Array;
   readonly registrationKey: Uint8Array;
+  /** For what is QUIC's own: session tokens, certificates, stateless resets. */
+  readonly quicKey: Uint8Array;
 }
 
 /** The live keys of a fleet. */
@@ -152,6 +154,7 @@ function deriveKey(config: KeyConfig): RingKey {
     icePasswordKey: subKey("ice password", 32),
     hopTagKey: subKey("hop tag", 32),
     registrationKey: subKey("registration", 32),
+    quicKey: subKey("quic", 32),
   };
 }
 

@@ -18,23 +18,42 @@ const DAY_MS = 86_400_000;
 /** Makes a key and its certificate, valid from a day before `wallclockMs` (Unix time) for ten years. */
 export function createDtlsIdentity(wallclockMs: number): DtlsIdentity {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const certificate = createCertificate({
+    publicKey: publicKey.export({ type: "spki", format: "der" }),
+    notBefore: wallclockMs - DAY_MS,
+    notAfter: wallclockMs + 3650 * DAY_MS,
+    sign: (content) => sign("sha256", content, privateKey),
+  });
+  return { privateKey, certificate, fingerprint: fingerprintOf(certificate, "sha-256") };
+}
+
+/** What a {@link createCertificate} says. */
+export interface CertificateContent {
+  /** P-256, as SubjectPublicKeyInfo in DER. */
+  readonly publicKey: Uint8Array;
+  /** Unix milliseconds. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** ECDSA with SHA-256, as DER. */
+  readonly sign: (content: Uint8Array) => Uint8Array;
+}
+
+/** A self-signed certificate in DER; the same for the same content. */
+export function createCertificate({ publicKey, notBefore, notAfter, sign }: CertificateContent): Uint8Array {
   const algorithm = sequence(oid("2a8648ce3d040302")); // ecdsa-with-SHA256
   const name = sequence(der(0x31, sequence(oid("550403"), der(0x0c, Buffer.from("sluice"))))); // CN
-  const publicDer = publicKey.export({ type: "spki", format: "der" });
-  const serial = createHash("sha256").update(publicDer).digest().subarray(0, 8);
+  const serial = createHash("sha256").update(publicKey).digest().subarray(0, 8);
   serial[0] = (serial[0]! & 0x7f) | 0x40; // positive, and no leading zero
   const content = sequence(
     der(0xa0, der(0x02, Uint8Array.of(2))), // version 3
     der(0x02, serial),
     algorithm,
     name,
-    sequence(utcTime(wallclockMs - DAY_MS), utcTime(wallclockMs + 3650 * DAY_MS)),
+    sequence(utcTime(notBefore), utcTime(notAfter)),
     name,
-    publicDer,
+    publicKey,
   );
-  const signature = sign("sha256", content, privateKey);
-  const certificate = sequence(content, algorithm, der(0x03, Uint8Array.of(0), signature));
-  return { privateKey, certificate, fingerprint: fingerprintOf(certificate, "sha-256") };
+  return sequence(content, algorithm, der(0x03, Uint8Array.of(0), sign(content)));
 }
 
 /** The fingerprint of a certificate in DER (RFC 8122 section 5). */
