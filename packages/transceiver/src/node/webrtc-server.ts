@@ -6,7 +6,15 @@ import { randomBytes, randomInt } from "node:crypto";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Link, LinkListener, Milli } from "@sluice/conversation";
-import { classify, icePassword, type KeyRing, mintUfrag, parseStun, type ServerId } from "@sluice/routing";
+import {
+  classify,
+  icePassword,
+  type KeyRing,
+  mintUfrag,
+  type PacketKind,
+  parseStun,
+  type ServerId,
+} from "@sluice/routing";
 import type { UdpMode } from "@sluice/udp";
 import type { Logger } from "pino";
 import type { OpusCodec } from "../media/opus.ts";
@@ -37,6 +45,11 @@ export interface WebRtcServerOptions {
   readonly advertise?: readonly string[] | undefined;
   /** Relays in front of the port; absent: clients come directly. */
   readonly hops?: HopPathsOptions | undefined;
+  /**
+   * Takes the port's QUIC (RFC 9443); absent: dropped. `confirm` is to be called once a datagram has proved to be its
+   * client's, where the relay could not tell.
+   */
+  readonly onQuic?: ((packet: Buffer, from: Address, confirm: (() => void) | undefined) => void) | undefined;
   readonly keyRing: KeyRing;
   readonly serverId: ServerId;
   readonly opus: OpusCodec;
@@ -96,6 +109,8 @@ export interface WebRtcServer {
   stats(): WebRtcServerStats;
   /** Numbers of one call. */
   callStats(callId: string): WebRtcSessionStats | undefined;
+  /** Sends a datagram of the port's other protocol to a client, by the way it is reached. */
+  send(packet: Uint8Array, to: Address): void;
   /** Ends all calls and frees the port. */
   close(): Promise<void>;
 }
@@ -215,24 +230,23 @@ class Server implements WebRtcServer {
 
   /** Takes a datagram off the wire: a client's own, or one that a relay brings. */
   handleDatagram(datagram: Buffer, source: Address): void {
-    if (!this.#hops) {
-      this.#handlePacket(datagram, source);
-      return;
-    }
-    const arrival = this.#hops.handlePacket(datagram, source);
-    if (arrival && this.#handlePacket(arrival.packet, arrival.from)) arrival.confirm?.();
+    const arrival = this.#hops ? this.#hops.handlePacket(datagram, source) : undefined;
+    if (this.#hops && !arrival) return;
+    const { packet, from, confirm } = arrival ?? { packet: datagram, from: source, confirm: undefined };
+    const kind = classify(packet);
+    if (kind === "quic" && this.#options.onQuic) this.#options.onQuic(packet, from, confirm);
+    else if (this.#handlePacket(kind, packet, from)) confirm?.();
   }
 
   /** Whether the datagram proved to be of a session's peer. */
-  #handlePacket(packet: Buffer, from: Address): boolean {
-    const kind = classify(packet);
+  #handlePacket(kind: PacketKind | undefined, packet: Buffer, from: Address): boolean {
     if (kind === "stun") return this.#handleStun(packet, from);
     if (kind !== undefined && kind !== "quic") return this.#handleMedia(kind, packet, from);
     this.#drops[kind ?? "unclassified"] += 1;
     return false;
   }
 
-  #send(packet: Uint8Array, to: Address): void {
+  send(packet: Uint8Array, to: Address): void {
     if (!this.#hops) {
       this.udp.send(packet, to);
       return;
@@ -318,7 +332,7 @@ class Server implements WebRtcServer {
         ? {}
         : { handshakeTimeoutMs: this.#options.handshakeTimeoutMs }),
       ...(this.#options.consentMs === undefined ? {} : { consentMs: this.#options.consentMs }),
-      send: (packet, to) => this.#send(packet, to),
+      send: (packet, to) => this.send(packet, to),
       onInput: () => this.#pacer.schedule(session),
       onEnded: (reason) => {
         log.info({ callId, reason, ...session.stats() }, "webrtc session ended");

@@ -1,5 +1,5 @@
 /** What signaling needs of the calls themselves; whoever composes the server implements it. */
-import type { SessionPatch } from "@sluice/realtime";
+import type { SessionPatch, WebTransportCallAnswer } from "@sluice/realtime";
 
 /** A client's wish for a WebRTC call. */
 export interface WebRtcCallRequest {
@@ -23,10 +23,31 @@ export interface WebRtcCall {
   readonly answer: string;
 }
 
+/** A client's wish for a call over WebTransport. */
+export interface WebTransportCallWish {
+  /** The session that the client asked for. */
+  readonly session: SessionPatch | undefined;
+  /** The session that the client's secret carries; what the client asks for wins. */
+  readonly defaults: SessionPatch | undefined;
+  /** The model named in the URL. */
+  readonly model: string | undefined;
+  /** How much speech the client holds beyond the ear, milliseconds. */
+  readonly leadMs: number;
+  /** A header of the request by its lower-case name. */
+  readonly header: (name: string) => string | undefined;
+  /** Address of the socket's other end. */
+  readonly remoteAddress: string | undefined;
+}
+
 /** The calls of this server. */
 export interface CallDirectory {
   /** Takes a call; throws {@link SdpError} for a bad offer and {@link AtCapacity} when there is no room. */
   openWebRtc(request: WebRtcCallRequest): Promise<WebRtcCall>;
+  /**
+   * Gives what opens a call over WebTransport. Throws {@link TransportUnavailable}, {@link SettingsTooLong} and
+   * {@link AtCapacity}.
+   */
+  openWebTransport(request: WebTransportCallWish): WebTransportCallAnswer;
   /** Ends a call; false if there is none of that name. */
   hangup(callId: string): boolean;
   /** Whether a call of that name is under way. */
@@ -43,4 +64,14 @@ export class AtCapacity extends Error {
     super(message);
     this.retryAfterSeconds = retryAfterSeconds;
   }
+}
+
+/** This server does not speak the transport that was asked for. */
+export class TransportUnavailable extends Error {
+  override readonly name = "TransportUnavailable";
+}
+
+/** The session's settings do not fit where they must travel. */
+export class SettingsTooLong extends Error {
+  override readonly name = "SettingsTooLong";
 }

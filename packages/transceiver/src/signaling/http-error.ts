@@ -3,7 +3,7 @@ import type { RealtimeError } from "@sluice/realtime";
 import { SdpError } from "../webrtc/sdp.ts";
 import type { Refusal } from "./auth.ts";
 import { BodyError } from "./body.ts";
-import { AtCapacity } from "./calls.ts";
+import { AtCapacity, SettingsTooLong, TransportUnavailable } from "./calls.ts";
 
 /** An error answer, before it is a response of anyone's. */
 export interface HttpError {
@@ -47,6 +47,8 @@ export function thrownError(thrown: unknown): HttpError | undefined {
     return requestError(400, code, message, param);
   }
   if (thrown instanceof SdpError) return requestError(400, "invalid_offer", `Invalid offer: ${thrown.message}.`, "sdp");
+  if (thrown instanceof SettingsTooLong) return requestError(400, "session_too_long", thrown.message, "session");
+  if (thrown instanceof TransportUnavailable) return requestError(501, "transport_unavailable", thrown.message, "transport");
   if (thrown instanceof AtCapacity) {
     return {
       status: 503,

@@ -169,6 +169,11 @@ export class WebTransportLink implements Link, SessionListener {
     this.#close(this.#options.isDraining() ? closeCodes.draining : closeCodes.ended, reason);
   }
 
+  /** Asks the client to go elsewhere soon. */
+  drain(): void {
+    if (this.#closing === undefined) this.#session.drain();
+  }
+
   pollTimeout(): Milli | undefined {
     if (this.#ended) return undefined;
     const next = Math.min(this.#openBy ?? Infinity, this.#downlink.pollTimeout() ?? Infinity);
