@@ -63,7 +63,7 @@ export const startFlags = {
   },
   "tls-cert": {
     value: "<file>",
-    help: "certificate chain (PEM): page and API by https",
+    help: "certificate chain (PEM): page and API by https, WebTransport by its name",
     fallback: undefined,
     read: text,
   },

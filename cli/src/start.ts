@@ -4,7 +4,13 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createEspeak, createMcpServers, createSileroVad } from "@sluice/engines";
 import { createKeyRing, createServerId, formatServerId, generateKey } from "@sluice/routing";
-import { PortInUse, serveTransceiver, type TransceiverOptions, UdpPortInUse } from "@sluice/transceiver";
+import {
+  loadQuicEngine,
+  PortInUse,
+  serveTransceiver,
+  type TransceiverOptions,
+  UdpPortInUse,
+} from "@sluice/transceiver";
 import { pino } from "pino";
 import { createAgent } from "./agent.ts";
 import type { StartSettings, TransceiverSettings } from "./commands.ts";
@@ -17,7 +23,7 @@ import { createTracing } from "./tracing.ts";
 /** Starts page, API, media and agent in one process; throws {@link UsageError} for what the user can mend. */
 export async function start(settings: StartSettings, version: string): Promise<Running> {
   const own = { keyRing: createKeyRing([generateKey(randomBytes)]), serverId: createServerId(0, 0) };
-  const { transceiver, agent, close } = await serve(settings, own, version);
+  const { transceiver, agent, quic, close } = await serve(settings, own, version);
   const access = settings.apiKey === undefined ? "open to this machine only" : "with SLUICE_API_KEY";
   const lines = [
     `sluice ${version}`,
@@ -25,6 +31,7 @@ export async function start(settings: StartSettings, version: string): Promise<R
     findConsole() === undefined ? "  the page is not built: npm run build" : `  talk       ${transceiver.url}`,
     `  agent      ${agent}`,
     `  media      udp ${transceiver.udpPort}, all calls on one port`,
+    `  quic       ${quic}`,
     `  protocol   OpenAI Realtime at ${transceiver.url}/v1/realtime, ${access}`,
   ];
   if (!isLoopback(settings.host) && settings["tls-cert"] === undefined) {
@@ -52,7 +59,7 @@ export async function startTransceiver(settings: TransceiverSettings, version: s
     },
     registry: settings.redis ? { redis: settings.redis, address: settings["register-as"]! } : undefined,
   };
-  const { transceiver, agent, close } = await serve(settings, fleet, version);
+  const { transceiver, agent, quic, close } = await serve(settings, fleet, version);
   const relays = settings.relays.map(({ address, port }) => `${address}:${port}`).join(", ");
   const lines = [
     `sluice ${version}, transceiver ${formatServerId(serverId)}`,
@@ -60,6 +67,7 @@ export async function startTransceiver(settings: TransceiverSettings, version: s
     `  protocol   OpenAI Realtime at ${transceiver.url}/v1/realtime, with SLUICE_API_KEY`,
     `  agent      ${agent}`,
     `  media      udp ${transceiver.udpPort}, behind ${relays}`,
+    `  quic       ${quic}`,
   ];
   return {
     greeting: `${lines.join("\n")}\n`,
@@ -96,6 +104,7 @@ async function serve(settings: StartSettings, place: Place, version: string) {
   const [vad, tts] = await Promise.all([createSileroVad(), createEspeak()]);
   const agent = createAgent(settings, process.env, tts);
   const tracing = await createTracing(process.env, version);
+  const quic = loadQuicEngine();
   const transceiver = await serveTransceiver({
     ...place,
     host: settings.host,
@@ -106,6 +115,7 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     apiKey: settings.apiKey,
     tls,
     engines: { vad, speech: agent.speech, toolServers },
+    webTransport: quic.engine && { engine: quic.engine },
     pipeline: agent.pipeline,
     model: agent.name,
     instructions: agent.instructions,
@@ -122,7 +132,8 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     renewed?.();
     await Promise.all([vad.close(), tts?.close(), tracing?.close(), toolServers.close()]);
   };
-  return { transceiver, agent: agent.speech.description, close };
+  const quicLine = quic.engine ? `with ${quic.engine.name}` : quic.reason;
+  return { transceiver, agent: agent.speech.description, quic: quicLine, close };
 }
 
 /** The built page: beside this file in a published package, in the workspace otherwise. */

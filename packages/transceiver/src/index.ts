@@ -2,6 +2,7 @@
 export { loadOpus, type OpusCodec } from "./media/opus.ts";
 export type { CallEngines } from "./node/call.ts";
 export { PortInUse, type TlsOptions } from "./node/http.ts";
+export { loadQuicEngine, type QuicEngineLoading } from "./node/quic-engine.ts";
 export { Registrar, type RegistrarOptions } from "./node/registrar.ts";
 export {
   type RegistryOptions,
@@ -9,6 +10,7 @@ export {
   serveTransceiver,
   type Transceiver,
   type TransceiverOptions,
+  type WebTransportOptions,
 } from "./node/transceiver.ts";
 export { UdpPortInUse } from "./node/udp.ts";
 export {

@@ -39,7 +39,7 @@ export interface CallsOptions {
 /** How a call is to begin. */
 export interface CallRequest {
   readonly id: string;
-  readonly pipe: "webrtc" | "websocket";
+  readonly pipe: "webrtc" | "webtransport" | "websocket";
   readonly model: string | undefined;
   /** Default `realtime`. */
   readonly type?: SessionType | undefined;

@@ -36,6 +36,7 @@ async function serve(
   const auth = new Auth({ apiKey: settings.apiKey, secrets });
   const calls = {
     openWebRtc: async ({ offer }: { offer: string }) => ({ callId: "rtc_1", answer: `answer to ${offer}` }),
+    openWebTransport: () => assert.fail("nobody asks for it"),
     hangup: (id: string) => id === "rtc_1",
     has: (id: string) => id === "rtc_1",
   };

@@ -8,17 +8,21 @@ import type { Logger } from "pino";
 import { loadOpus } from "../media/opus.ts";
 import type { HopPathsOptions } from "../relayed/hop-paths.ts";
 import { chooseRelay, type PublicRelay, readWhereabouts } from "../relayed/steering.ts";
+import { isLoopbackAddress, isProxied } from "../signaling/address.ts";
 import { Auth } from "../signaling/auth.ts";
-import { AtCapacity, type CallDirectory } from "../signaling/calls.ts";
+import { AtCapacity, type CallDirectory, SettingsTooLong, TransportUnavailable } from "../signaling/calls.ts";
 import { ClientSecrets } from "../signaling/client-secret.ts";
 import { dialectOf } from "../signaling/handshake.ts";
 import { createSignaling } from "../signaling/signaling.ts";
+import type { Address } from "../webrtc/ice-lite.ts";
+import type { QuicEngine } from "../webtransport/quic-engine.ts";
 import { type CallEngines, ignoring } from "./call.ts";
 import { Calls, createId } from "./calls.ts";
 import { type HttpServer, serveHttp, type TlsOptions } from "./http.ts";
 import { Metrics } from "./metrics.ts";
 import { Registrar } from "./registrar.ts";
 import { serveWebRtc, type WebRtcServer } from "./webrtc-server.ts";
+import { WebTransportServer } from "./webtransport-server.ts";
 
 /** How to serve calls. */
 export interface TransceiverOptions {
@@ -53,6 +57,8 @@ export interface TransceiverOptions {
   readonly version: string;
   /** Folder of the page; `undefined`: API only. */
   readonly staticDir: string | undefined;
+  /** Calls over WebTransport, on the same port; absent: there are none. */
+  readonly webTransport?: WebTransportOptions | undefined;
   /** Calls at once; each costs about 1.5 % of a core while somebody speaks. */
   readonly maxCalls: number;
   /** The longest call. Default one hour, as at OpenAI. */
@@ -60,6 +66,11 @@ export interface TransceiverOptions {
   readonly log: Logger;
   /** Where calls are recorded as OpenTelemetry spans; default nowhere. */
   readonly tracer?: Tracer | undefined;
+}
+
+/** What calls over WebTransport need. */
+export interface WebTransportOptions {
+  readonly engine: QuicEngine;
 }
 
 /** Relays in front of a transceiver. */
@@ -124,18 +135,48 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     maxSessionMs: maxCallMs,
     now,
     log,
+    onQuic: options.webTransport && ((packet, from, confirm) => webTransport?.handleDatagram(packet, from, confirm)),
   });
+  const webTransport =
+    options.webTransport &&
+    new WebTransportServer({
+      ...options.webTransport,
+      tls: options.tls,
+      keyRing,
+      serverId,
+      opus,
+      onlyLoopback: apiKey === undefined,
+      maxSessions: maxCalls,
+      hasRoom: () => calls.hasRoom,
+      accept(link, { id, model: asked, settings }) {
+        if (!calls.hasRoom) throw new AtCapacity();
+        return calls.begin(link, { id, pipe: "webtransport", model: asked, defaults: settings });
+      },
+      send: (packet, to) => webRtc.send(packet, to),
+      createEventId: () => createId("event"),
+      now,
+      log,
+    });
+  const relayFor = (header: Header) =>
+    options.relays && chooseRelay(options.relays.public, readWhereabouts(header, options.relays.regionHeaders));
   const directory: CallDirectory = {
     async openWebRtc({ offer, session, defaults, model: asked, header }) {
       const dialect = dialectOf(header);
       if (!calls.hasRoom) throw new AtCapacity();
-      const relay =
-        options.relays && chooseRelay(options.relays.public, readWhereabouts(header, options.relays.regionHeaders));
       return webRtc.answer(
         offer,
         (link, id) => calls.begin(link, { id, pipe: "webrtc", model: asked, dialect, defaults: [defaults, session] }),
-        relay,
+        relayFor(header),
       );
+    },
+    openWebTransport({ session, defaults, model: asked, leadMs, header, remoteAddress }) {
+      if (!webTransport) throw new TransportUnavailable("this server has no QUIC engine: use WebRTC or a WebSocket");
+      if (!calls.hasRoom) throw new AtCapacity();
+      const place = relayFor(header) ?? choosePlace(webRtc.places, remoteAddress, header);
+      const wish = { settings: [defaults, session], model: asked, leadMs, origin: header("origin"), place };
+      const answer = webTransport.open(wish);
+      if (answer) return answer;
+      throw new SettingsTooLong("The session is too long for a URL: send the rest of it as session.update.");
     },
     hangup: (id) => calls.hangup(id),
     has: (id) => calls.has(id),
@@ -187,6 +228,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     throw error;
   });
   countSources(metrics, webRtc, http);
+  if (webTransport) countWebTransport(metrics, webTransport);
   if (pipeline) showPipeline(metrics, pipeline, now);
   const registrar =
     options.registry &&
@@ -200,17 +242,23 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
       log: (line) => log.warn(line),
     });
   const close = async (reason: string) => {
+    webTransport?.drain();
     await calls.close(reason);
+    webTransport?.close(reason);
     await Promise.all([http.close(reason), webRtc.close(), registrar?.close()]);
   };
   return {
     url: http.url,
     udpPort: webRtc.udpPort,
-    setTls: (tls) => http.setTls(tls),
+    setTls(tls) {
+      http.setTls(tls);
+      webTransport?.setTls(tls);
+    },
     get calls() {
       return calls.size;
     },
     async drain(reason, graceMs) {
+      webTransport?.drain();
       await Promise.all([registrar?.drain(), calls.drain(graceMs)]);
       await close(reason);
     },
@@ -220,6 +268,14 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
 
 function hopsOf({ from, direct, tagged = false }: RelaysOptions, keyRing: KeyRing): HopPathsOptions {
   return { relays: from, direct, tagKeys: tagged ? keyRing.keys.map((key) => key.hopTagKey) : undefined };
+}
+
+type Header = (name: string) => string | undefined;
+
+/** The address that a caller without a relay is told: this machine's own where that is where it sits. */
+function choosePlace(places: readonly Address[], remoteAddress: string | undefined, header: Header): Address {
+  const isHere = isLoopbackAddress(remoteAddress) && !isProxied(header);
+  return places.find(({ address }) => isLoopbackAddress(address) === isHere) ?? places[0]!;
 }
 
 /** The call ended between its observer's handshake and now. */
@@ -259,4 +315,24 @@ function countSources(metrics: Metrics, webRtc: WebRtcServer, http: HttpServer):
     ...http.counters,
   }));
   metrics.addGauge("pacing_error_seconds_p99", "How late frames leave.", () => webRtc.stats().pacingErrorMsP99 / 1000);
+}
+
+function countWebTransport(metrics: Metrics, server: WebTransportServer): void {
+  metrics.addSource("webtransport_refused_total", "Sessions that were refused, or ended by us.", () => {
+    const { refused, links } = server.stats();
+    return { ...refused, ...links };
+  });
+  metrics.addSource("quic_handshakes_total", "What became of clients' first packets.", () => {
+    const { endpoint, admission, handshakesFailed } = server.stats();
+    const { accepted, retried, refused, ignored } = endpoint;
+    const { rateLimited, overloaded } = admission;
+    return { accepted, retried, refused, ignored, failed: handshakesFailed, rateLimited, overloaded };
+  });
+  metrics.addSource("quic_events_total", "Oddities of QUIC connections.", () => {
+    const { endpoint, pathChanges } = server.stats();
+    return { stray: endpoint.stray, panics: endpoint.panics, pathChanges };
+  });
+  metrics.addGauge("quic_connections", "QUIC connections, half-open ones included.", () => {
+    return server.stats().endpoint.connections;
+  });
 }

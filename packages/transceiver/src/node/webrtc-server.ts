@@ -98,6 +98,8 @@ export type Accept = (link: Link, callId: string) => LinkListener;
 export interface WebRtcServer {
   /** The port that it is. */
   readonly udpPort: number;
+  /** Where clients that come without a relay reach it. */
+  readonly places: readonly Address[];
   /**
    * Answers an offer. Throws `SdpError` for an offer that cannot be answered, {@link AtCapacity}, and what `accept`
    * throws. `candidate`: where the client is to send its media; default: the advertised addresses at our port.
@@ -177,6 +179,10 @@ class Server implements WebRtcServer {
 
   get udpPort(): number {
     return this.udp.port;
+  }
+
+  get places(): readonly Address[] {
+    return this.#advertise.map((address) => ({ address, port: this.udp.port }));
   }
 
   async answer(text: string, accept: Accept, candidate?: Address): Promise<{ callId: string; answer: string }> {
@@ -359,7 +365,7 @@ class Server implements WebRtcServer {
       iceUfrag,
       icePassword: icePassword(keyRing, iceUfrag),
       fingerprint: this.#dtls.fingerprint,
-      candidates: candidate ? [candidate] : this.#advertise.map((address) => ({ address, port: this.udp.port })),
+      candidates: candidate ? [candidate] : this.places,
       ssrc,
       cname,
       sessionId: randomInt(2 ** 47).toString(),

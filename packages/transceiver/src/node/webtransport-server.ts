@@ -33,6 +33,7 @@ import type {
 } from "../webtransport/quic-engine.ts";
 import type { SessionRequest } from "../webtransport/session.ts";
 import { type SessionClaims, SessionTokens, TOKEN_SECONDS } from "../webtransport/session-token.ts";
+import type { TlsOptions } from "./http.ts";
 import { Pacer } from "./pacer.ts";
 
 /** How to serve WebTransport. */
@@ -42,7 +43,7 @@ export interface WebTransportServerOptions {
   readonly serverId: ServerId;
   readonly opus: OpusCodec;
   /** A certificate that browsers trust; absent: self-made ones, whose hashes clients are given. */
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: TlsOptions | undefined;
   /** Only pages of this machine may open sessions that no page asked for. */
   readonly onlyLoopback: boolean;
   /** Default 500. */
@@ -60,10 +61,10 @@ export interface WebTransportServerOptions {
 }
 
 /** A certificate of an authority, and its name. */
-export interface TlsIdentity {
+interface TlsIdentity {
   readonly identity: QuicIdentity;
-  /** What URLs name: the first DNS name of the certificate. */
-  readonly host: string;
+  /** What URLs name: the certificate's first name; `undefined`: it has none. */
+  readonly host: string | undefined;
 }
 
 /** A client's wish for a session. */
@@ -144,6 +145,7 @@ export class WebTransportServer {
   readonly #refused: RefusedSessions = { notFound: 0, unauthorized: 0, forbidden: 0, full: 0 };
   readonly #batch: QuicArrival[] = [];
   readonly #timer = { handleTimeout: (now: Milli) => this.#handleTimeout(now), pollTimeout: () => this.#pollTimeout() };
+  #tls: TlsIdentity | undefined;
   #certificateUntil = Infinity;
   #certificateCheckAt: Milli;
   #isDue = false;
@@ -153,8 +155,9 @@ export class WebTransportServer {
   #pathChanges = 0;
 
   constructor(options: WebTransportServerOptions) {
-    const { engine, keyRing, serverId, tls, now, log } = options;
+    const { engine, keyRing, serverId, now, log } = options;
     this.#options = options;
+    this.#tls = options.tls && readTlsIdentity(options.tls);
     this.#tokens = new SessionTokens(keyRing, randomBytes);
     this.#certificates = new FleetCertificates(keyRing);
     this.#pacer = new Pacer(now, (error) => log.error({ err: error }, "a webtransport timer threw"));
@@ -163,7 +166,7 @@ export class WebTransportServer {
       connectionIds: { length: CID_LENGTH, mint: () => keyRing.mintCid(serverId, randomBytes(NONCE_SIZE)) },
       transport,
       server: {
-        identity: tls ? tls.identity : this.#currentIdentity(),
+        identity: this.#tls?.identity ?? this.#currentIdentity(),
         admit: (at, incoming) => this.#admission.admit(at, incoming, this.#endpoint.stats().handshaking),
         maxConnections: (options.maxSessions ?? DEFAULT_MAX_SESSIONS) + 1024,
       },
@@ -180,15 +183,21 @@ export class WebTransportServer {
     const patches = settings.filter((patch) => patch !== undefined);
     const token = this.#tokens.mint({ id, expiresAt, settings: patches, model, leadMs, origin });
     if (token === undefined) return undefined;
-    const { tls } = this.#options;
-    const host = tls?.host ?? (place.address.includes(":") ? `[${place.address}]` : place.address);
-    const hashes = tls ? [] : this.#certificates.hashes(Date.now());
+    const host = this.#tls?.host ?? (place.address.includes(":") ? `[${place.address}]` : place.address);
+    const hashes = this.#tls ? [] : this.#certificates.hashes(Date.now());
     return {
       call_id: id,
       url: `https://${host}:${place.port}${SESSION_PATH}?token=${token}`,
       certificate_hashes: hashes.map((hash) => Buffer.from(hash).toString("base64")),
       expires_at: expiresAt,
     };
+  }
+
+  /** A renewed certificate: new connections get it. */
+  setTls(tls: TlsOptions): void {
+    this.#tls = readTlsIdentity(tls);
+    this.#certificateUntil = Infinity;
+    this.#endpoint.setIdentity(this.#tls.identity);
   }
 
   /** Takes a QUIC datagram off the media port. */
@@ -448,8 +457,8 @@ export class WebTransportServer {
 }
 
 /** Reads a certificate chain and its key; throws a `TypeError` that says what is wrong with them. */
-export function readTlsIdentity(certificatePem: string, keyPem: string): TlsIdentity {
-  const blocks = certificatePem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+function readTlsIdentity({ cert, key: keyPem }: TlsOptions): TlsIdentity {
+  const blocks = cert.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length === 0) throw new TypeError("there is no certificate in PEM");
   const chain = blocks.map((block) => new X509Certificate(block));
   const key = createPrivateKey(keyPem);
@@ -458,13 +467,12 @@ export function readTlsIdentity(certificatePem: string, keyPem: string): TlsIden
     ([, name]) => name!,
   );
   const host = names.find((name) => !name.includes("*"));
-  if (host === undefined) throw new TypeError("the certificate names no host (subjectAltName)");
   return {
     identity: {
       certificateChain: chain.map(({ raw }) => raw),
       privateKey: key.export({ type: "pkcs8", format: "der" }),
     },
-    host: host.includes(":") ? `[${host}]` : host,
+    host: host?.includes(":") ? `[${host}]` : host,
   };
 }
 

@@ -22,6 +22,11 @@ const MAX_SESSION_SIZE = 1024 * 1024;
 // Boundaries and part headers.
 const MULTIPART_OVERHEAD = 16 * 1024;
 
+/** Whether a `content-type` is that of JSON. */
+export function isJson(contentType: string): boolean {
+  return mediaType(contentType) === "application/json";
+}
+
 /** A body as JSON of at most {@link MAX_SESSION_SIZE}; an empty one is an empty object. */
 export async function readJson(request: Request): Promise<unknown> {
   return parseJson(decode(await readBytes(request, MAX_SESSION_SIZE), null) || "{}", null);
@@ -51,7 +56,10 @@ export function parseCallBody(contentType: string, bytes: Uint8Array): CallBody 
     case "multipart/form-data":
       return parseCallForm(contentType, bytes);
     default:
-      throw new BodyError(415, "Send the SDP offer as application/sdp, or sdp and session as multipart/form-data.");
+      throw new BodyError(
+        415,
+        "Send the SDP offer as application/sdp, sdp and session as multipart/form-data, or JSON for WebTransport.",
+      );
   }
 }
 

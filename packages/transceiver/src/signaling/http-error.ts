@@ -48,7 +48,8 @@ export function thrownError(thrown: unknown): HttpError | undefined {
   }
   if (thrown instanceof SdpError) return requestError(400, "invalid_offer", `Invalid offer: ${thrown.message}.`, "sdp");
   if (thrown instanceof SettingsTooLong) return requestError(400, "session_too_long", thrown.message, "session");
-  if (thrown instanceof TransportUnavailable) return requestError(501, "transport_unavailable", thrown.message, "transport");
+  if (thrown instanceof TransportUnavailable)
+    return requestError(501, "transport_unavailable", thrown.message, "transport");
   if (thrown instanceof AtCapacity) {
     return {
       status: 503,

@@ -38,18 +38,23 @@ const openCall = (operationId: string, summary: string, deprecated: boolean) => 
         schema: { type: "object", required: ["sdp"], properties: { sdp: sdp("The offer."), session } },
         encoding: { sdp: { contentType: "application/sdp" }, session: { contentType: "application/json" } },
       },
+      "application/json": { schema: { $ref: "#/components/schemas/WebTransportCall" } },
     },
   },
   responses: {
     201: {
       description: "The call was taken.",
       headers: { Location: { schema: { type: "string" }, description: "`/v1/realtime/calls/{call_id}`" } },
-      content: { "application/sdp": { schema: sdp("The answer, with all candidates.") } },
+      content: {
+        "application/sdp": { schema: sdp("The answer, with all candidates.") },
+        "application/json": { schema: { $ref: "#/components/schemas/WebTransportAnswer" } },
+      },
     },
     400: errorResponse("The offer or the session cannot be used; the message says why."),
     ...refused,
     413: errorResponse("The offer is longer than 64 KiB or the session than 1 MiB."),
-    415: errorResponse("Neither application/sdp nor multipart/form-data."),
+    415: errorResponse("Neither application/sdp, multipart/form-data nor application/json."),
+    501: errorResponse("This server does not speak WebTransport: it has no QUIC engine."),
     503: errorResponse("No room now; see Retry-After."),
   },
 });
@@ -76,7 +81,7 @@ export function createOpenApi(version: string) {
     servers: [{ url: "/" }],
     security: [{ bearer: [] }, { apiKey: [] }, {}],
     paths: {
-      "/v1/realtime/calls": { post: openCall("createCall", "Open a WebRTC call", false) },
+      "/v1/realtime/calls": { post: openCall("createCall", "Open a call over WebRTC or WebTransport", false) },
       "/v1/realtime/calls/{id}/hangup": {
         post: {
           operationId: "hangUpCall",
@@ -198,6 +203,35 @@ export function createOpenApi(version: string) {
         apiKey: { type: "apiKey", in: "header", name: "api-key" },
       },
       schemas: {
+        WebTransportCall: {
+          type: "object",
+          required: ["transport"],
+          properties: {
+            transport: { const: "webtransport" },
+            session,
+            lead_ms: {
+              type: "number",
+              minimum: 0,
+              maximum: 60_000,
+              default: 10_000,
+              description: "How much speech the client holds beyond the ear.",
+            },
+          },
+        },
+        WebTransportAnswer: {
+          type: "object",
+          required: ["call_id", "url", "certificate_hashes", "expires_at"],
+          properties: {
+            call_id: { type: "string" },
+            url: { type: "string", description: "For `new WebTransport(url)`; opens one session." },
+            certificate_hashes: {
+              type: "array",
+              items: { type: "string" },
+              description: "Base64 SHA-256, for `serverCertificateHashes`; empty where browsers trust the certificate.",
+            },
+            expires_at: { type: "integer", description: "Unix seconds: after it the URL opens nothing." },
+          },
+        },
         SessionRequest: {
           type: "object",
           description: "The `session` of the `session.update` event; every member is optional.",

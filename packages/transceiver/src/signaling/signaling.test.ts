@@ -3,7 +3,13 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { SdpError } from "../webrtc/sdp.ts";
 import { Auth } from "./auth.ts";
-import { AtCapacity, type CallDirectory, type WebRtcCallRequest } from "./calls.ts";
+import {
+  AtCapacity,
+  type CallDirectory,
+  SettingsTooLong,
+  TransportUnavailable,
+  type WebRtcCallRequest,
+} from "./calls.ts";
 import { ClientSecrets } from "./client-secret.ts";
 import { createOpenApi } from "./openapi.ts";
 import { createSignaling } from "./signaling.ts";
@@ -13,6 +19,7 @@ const OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n";
 /** A server with one call, `rtc_1`, that takes what it is offered, and notes it. */
 function createServer({ apiKey, fail }: { apiKey?: string; fail?: () => unknown } = {}) {
   const requests: Omit<WebRtcCallRequest, "header">[] = [];
+  const wishes: object[] = [];
   const errors: unknown[] = [];
   const calls: CallDirectory = {
     async openWebRtc({ header, ...request }) {
@@ -20,6 +27,16 @@ function createServer({ apiKey, fail }: { apiKey?: string; fail?: () => unknown 
       assert.equal(header("host"), "localhost:8080");
       requests.push(request);
       return { callId: "rtc_1", answer: "v=0 answer" };
+    },
+    openWebTransport({ header, ...request }) {
+      if (fail) throw fail();
+      wishes.push({ ...request, origin: header("origin") });
+      return {
+        call_id: "wt_1",
+        url: "https://192.0.2.1:3478/x?token=y",
+        certificate_hashes: ["aGFzaA=="],
+        expires_at: 5,
+      };
     },
     hangup: (id) => id === "rtc_1",
     has: (id) => id === "rtc_1",
@@ -47,6 +64,7 @@ function createServer({ apiKey, fail }: { apiKey?: string; fail?: () => unknown 
     app,
     ask,
     requests,
+    wishes,
     errors,
     pass: (ms: number) => {
       now += ms;
@@ -101,6 +119,43 @@ test("takes a form of sdp and session, its parts typed or not", async () => {
   }
 });
 
+test("gives a page what it needs to call over WebTransport", async () => {
+  const { ask, wishes } = createServer();
+  const body = { transport: "webtransport", lead_ms: 5000, session: { type: "realtime", instructions: "Be brief." } };
+  const init = post(JSON.stringify(body), "application/json; charset=utf-8");
+  const headers = new Headers(init.headers);
+  headers.set("origin", "http://localhost:8080");
+  const response = await ask("/v1/realtime/calls?model=m", { ...init, headers });
+  assert.equal(response.status, 201);
+  assert.equal(response.headers.get("location"), "/v1/realtime/calls/wt_1");
+  assert.equal(response.headers.get("cache-control"), "no-store");
+  assert.equal(((await response.json()) as { call_id: string }).call_id, "wt_1");
+  assert.deepEqual(wishes, [
+    {
+      session: { type: "realtime", instructions: "Be brief." },
+      leadMs: 5000,
+      defaults: undefined,
+      model: "m",
+      remoteAddress: "127.0.0.1",
+      origin: "http://localhost:8080",
+    },
+  ]);
+});
+
+test("says so where there is no WebTransport, and where a session is too long for a URL", async () => {
+  const body = post('{"transport":"webtransport"}', "application/json");
+  const none = createServer({ fail: () => new TransportUnavailable("no engine") });
+  assert.deepEqual(await errorOf(none.ask("/v1/realtime/calls", body)), {
+    status: 501,
+    message: "no engine",
+    type: "invalid_request_error",
+    param: "transport",
+    code: "transport_unavailable",
+  });
+  const long = createServer({ fail: () => new SettingsTooLong("too long") });
+  assert.equal((await errorOf(long.ask("/v1/realtime/calls", body))).code, "session_too_long");
+});
+
 test("says what is wrong with a call, in OpenAI's shape", async () => {
   const { ask } = createServer();
   const form = (fields: Record<string, string | Blob>) => {
@@ -109,7 +164,9 @@ test("says what is wrong with a call, in OpenAI's shape", async () => {
     return post(data);
   };
   const calls = "/v1/realtime/calls";
-  assert.equal((await errorOf(ask(calls, post("{}", "application/json")))).status, 415);
+  assert.equal((await errorOf(ask(calls, post("{}", "text/plain")))).status, 415);
+  assert.equal((await errorOf(ask(calls, post("{}", "application/json")))).param, "transport");
+  assert.equal((await errorOf(ask(calls, post("{", "application/json")))).code, "invalid_body");
   assert.equal((await errorOf(ask(calls, { method: "POST" }))).status, 415);
   assert.deepEqual((await errorOf(ask(calls, form({ session: "{}" })))).param, "sdp");
   assert.equal((await errorOf(ask(calls, form({ sdp: OFFER, session: "{" })))).param, "session");

@@ -1,5 +1,5 @@
 /**
- * The HTTP side of the Realtime API: takes WebRTC calls, mints client secrets, tells of the server's health. WebSocket
+ * The HTTP side of the Realtime API: takes calls over WebRTC and WebTransport, mints client secrets, tells of the server's health. WebSocket
  * handshakes are next door, in `handshake.ts`; listening is the business of `src/node/http.ts`.
  */
 import {
@@ -8,13 +8,14 @@ import {
   fromBetaSession,
   invalidRequest,
   parseSession,
+  parseWebTransportCall,
   type SessionPatch,
   toBetaSession,
 } from "@sluice/realtime";
 import { type Context, Hono } from "hono";
 import { z } from "zod";
 import type { Auth, Caller, Grant } from "./auth.ts";
-import { readCall, readJson } from "./body.ts";
+import { isJson, readCall, readJson } from "./body.ts";
 import type { CallDirectory } from "./calls.ts";
 import { cors } from "./cors.ts";
 import { internalError, ParameterError, refusalError, requestError, thrownError, toResponse } from "./http-error.ts";
@@ -71,7 +72,21 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
       return grant.kind === "refused" ? toResponse(refusalError(grant)) : then(context, grant);
     };
 
-  const openCall = guarded(async ({ req }, grant) => {
+  const openCall = guarded(async ({ req, env }, grant) => {
+    const contentType = req.header("content-type") ?? "";
+    if (isJson(contentType)) {
+      const parsed = parseWebTransportCall(await readJson(req.raw));
+      if (!parsed.ok) throw new ParameterError(parsed.error);
+      const answer = calls.openWebTransport({
+        ...parsed.request,
+        defaults: grant.kind === "secret" ? grant.session : undefined,
+        model: req.query("model") || undefined,
+        header: (name) => req.header(name),
+        remoteAddress: env.remoteAddress,
+      });
+      const headers = { "cache-control": "no-store", location: `/v1/realtime/calls/${answer.call_id}` };
+      return Response.json(answer, { status: 201, headers });
+    }
     const { sdp, session } = await readCall(req.raw);
     const { callId, answer } = await calls.openWebRtc({
       offer: sdp,
