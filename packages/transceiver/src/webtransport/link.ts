@@ -208,11 +208,12 @@ export class WebTransportLink implements Link, SessionListener {
     this.#options.onInput();
   }
 
-  onStreamReset(stream: QuicStream): void {
+  onStreamReset(stream: QuicStream, code: number | undefined): void {
     const incoming = this.#incoming.get(stream);
     this.#incoming.delete(stream);
     const now = this.#options.now();
-    if (incoming === "events") return this.#break("the event stream was reset");
+    // Without a code of the application it goes with its session, whose close may come later.
+    if (incoming === "events" && code !== undefined) return this.#break("the event stream was reset");
     if (incoming === "talkspurt") this.#hear(now, this.#uplink.handleReset(now, stream));
     this.#options.onInput();
   }
