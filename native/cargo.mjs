@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, join, relative } from "node:path";
 
 /** This folder. */
 export const nativeFolder = import.meta.dirname ?? new URL(".", import.meta.url).pathname;
@@ -43,12 +43,13 @@ export function run(command, args, options = {}) {
   return { status: result.status, stdout: result.stdout ?? "", stderr: result.stderr ?? "", error: result.error };
 }
 
-/** Names what a build of these sources with this toolchain gives. */
-export function sourceHash(toolchainText) {
+/** Names what a build of these sources with this toolchain gives; with `everything`, what a check of this folder gives. */
+export function sourceHash(toolchainText, everything = false) {
   const hash = createHash("sha256").update(toolchainText);
-  const files = readdirSync(nativeFolder, { recursive: true })
-    .map((file) => file.split("\\").join("/"))
-    .filter((file) => /(^|\/)(Cargo\.(toml|lock)|[^/]+\.rs)$/.test(file) && !/(^|\/)target\//.test(file))
+  const files = readdirSync(nativeFolder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(nativeFolder, join(entry.parentPath ?? entry.path, entry.name)).replaceAll("\\", "/"))
+    .filter((file) => everything || /(^|\/)(Cargo\.(toml|lock)|[^/]+\.rs)$/.test(file))
     .sort();
   for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(join(nativeFolder, file)));
   return hash.digest("hex").slice(0, 24);
