@@ -17,6 +17,14 @@ const addons = [
     instead: "WebRTC and WebSocket work without it",
   },
   {
+    crate: "sluice-srtp",
+    file: "srtp.node",
+    folder: "transceiver",
+    name: "SRTP by ring",
+    without: "SRTP by ring is off",
+    instead: "Node's ciphers do its work",
+  },
+  {
     crate: "sluice-udp",
     file: "udp.node",
     folder: "udp",

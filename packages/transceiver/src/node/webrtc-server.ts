@@ -31,6 +31,7 @@ import { WebRtcSession, type WebRtcSessionStats } from "../webrtc/session.ts";
 import { Uplink } from "../webrtc/uplink.ts";
 import { Pacer } from "./pacer.ts";
 import { weriftSctpFactory } from "./sctp-werift.ts";
+import { loadGcm } from "./srtp-addon.ts";
 import { type UdpCounts, UdpPort } from "./udp.ts";
 
 /** How to serve WebRTC. */
@@ -321,6 +322,7 @@ class Server implements WebRtcServer {
       icePassword: icePassword(keyRing, iceUfrag),
       dtls: this.#dtls,
       sctp: this.#sctp,
+      gcm: loadGcm(),
       uplink: new Uplink({ decoder, earlyDecoder, payloadTypes, nack: true }),
       downlink: new Downlink({
         encoder,

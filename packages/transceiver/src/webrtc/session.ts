@@ -14,6 +14,7 @@ import { decodeRtp } from "./rtp.ts";
 import type { Sctp, SctpCounts, SctpFactory } from "./sctp.ts";
 import type { Offer } from "./sdp.ts";
 import { createSrtpContext, type SrtpContext, type SrtpCounters } from "./srtp.ts";
+import type { GcmKeyFactory } from "./srtp-suite.ts";
 import type { Uplink, UplinkAudio } from "./uplink.ts";
 
 /** What a session is made of. */
@@ -24,6 +25,8 @@ export interface WebRtcSessionOptions {
   readonly icePassword: string;
   readonly dtls: DtlsFactory;
   readonly sctp: SctpFactory;
+  /** Does the work of AEAD_AES_128_GCM; default: Node's ciphers. */
+  readonly gcm?: GcmKeyFactory | undefined;
   readonly uplink: Uplink;
   readonly downlink: Downlink;
   /** SSRC of the downlink; also of our RTCP. */
@@ -247,8 +250,9 @@ export class WebRtcSession implements Link {
     this.#guard.handleEstablished();
     if (keys) {
       const { profile } = keys;
-      this.#ingress = createSrtpContext({ profile, masterKey: keys.remoteKey, masterSalt: keys.remoteSalt });
-      this.#egress = createSrtpContext({ profile, masterKey: keys.localKey, masterSalt: keys.localSalt });
+      const { gcm } = this.#options;
+      this.#ingress = createSrtpContext({ profile, masterKey: keys.remoteKey, masterSalt: keys.remoteSalt, gcm });
+      this.#egress = createSrtpContext({ profile, masterKey: keys.localKey, masterSalt: keys.localSalt, gcm });
       this.#reportAt = now + FIRST_REPORT_MS;
     }
     if (offer.data) this.#openSctp(offer.data.sctpPort, offer.data.maxMessageSize);

@@ -39,6 +39,20 @@ export interface SrtpSuite {
   srtcpIndexWord(packet: Uint8Array): number;
 }
 
+/**
+ * One AES-128-GCM key that works on packets where they lie: `clear` octets, the text, the tag, and `trailer` octets, the
+ * first and last of which are only authenticated. `ssrcAt` and `index` make the nonce (RFC 7714 sections 8.1 and 9.1).
+ */
+export interface GcmKey {
+  /** Writes text and tag; false when the layout does not fit. */
+  seal(packet: Uint8Array, clear: number, trailer: number, ssrcAt: number, index: number): boolean;
+  /** Writes the text; false when the packet is not authentic, whose text is then spoilt. */
+  open(packet: Uint8Array, clear: number, trailer: number, ssrcAt: number, index: number): boolean;
+}
+
+/** Makes a {@link GcmKey} of 16 octets and a salt of 12: the native addon, which takes a tenth of the time of Node's ciphers. */
+export type GcmKeyFactory = new (key: Uint8Array, salt: Uint8Array) => GcmKey;
+
 const RTCP_HEADER_SIZE = 8;
 const INDEX_SIZE = 4;
 const ENCRYPTED = 0x80000000;
@@ -55,7 +69,12 @@ export function deriveSrtpKey(masterKey: Uint8Array, masterSalt: Uint8Array, lab
 }
 
 /** Makes the suite of `profile` from the master key and salt of one direction. */
-export function createSrtpSuite(profile: SrtpProfile, masterKey: Uint8Array, masterSalt: Uint8Array): SrtpSuite {
+export function createSrtpSuite(
+  profile: SrtpProfile,
+  masterKey: Uint8Array,
+  masterSalt: Uint8Array,
+  gcm?: GcmKeyFactory,
+): SrtpSuite {
   const sizes = srtpKeySizes[profile];
   if (masterKey.length !== sizes.key || masterSalt.length !== sizes.salt) {
     throw new RangeError(`${profile} takes a master key of ${sizes.key} and a salt of ${sizes.salt} octets`);
@@ -68,7 +87,8 @@ export function createSrtpSuite(profile: SrtpProfile, masterKey: Uint8Array, mas
   });
   const rtp = derive(0);
   const rtcp = derive(3);
-  return profile === "AEAD_AES_128_GCM" ? createGcmSuite(rtp, rtcp) : createCmSuite(rtp, rtcp);
+  if (profile === "AES128_CM_HMAC_SHA1_80") return createCmSuite(rtp, rtcp);
+  return gcm ? createNativeGcmSuite(rtp, rtcp, gcm) : createGcmSuite(rtp, rtcp);
 }
 
 /** AEAD_AES_128_GCM from session keys (RFC 7714). */
@@ -138,6 +158,44 @@ export function createGcmSuite(rtp: SessionKeys, rtcp: SessionKeys): SrtpSuite {
       const aad = Buffer.concat([header, packet.subarray(packet.length - INDEX_SIZE)]);
       const clear = open(rtcpKey, packet.subarray(clearSize, end), aad, packet.subarray(end, end + GCM_TAG_SIZE));
       return clear && Buffer.concat([header, clear]);
+    },
+    srtcpIndexWord: (packet) => readWord(packet, packet.length - INDEX_SIZE),
+  };
+}
+
+/** AEAD_AES_128_GCM from session keys (RFC 7714), by keys that work in place. */
+export function createNativeGcmSuite(rtp: SessionKeys, rtcp: SessionKeys, Key: GcmKeyFactory): SrtpSuite {
+  const [rtpKey, rtcpKey] = [new Key(rtp.key, rtp.salt), new Key(rtcp.key, rtcp.salt)];
+  const grown = (packet: Uint8Array, by: number): Buffer => {
+    const sealed = Buffer.allocUnsafe(packet.length + by);
+    sealed.set(packet);
+    return sealed;
+  };
+  const seal = (key: GcmKey, sealed: Buffer, clear: number, trailer: number, ssrcAt: number, index: number): Buffer => {
+    if (!key.seal(sealed, clear, trailer, ssrcAt, index)) throw new RangeError("not a packet to seal");
+    return sealed;
+  };
+  return {
+    rtpOverhead: GCM_TAG_SIZE,
+    rtcpOverhead: GCM_TAG_SIZE + INDEX_SIZE,
+    sealRtp: (packet, headerSize, index) => seal(rtpKey, grown(packet, GCM_TAG_SIZE), headerSize, 0, 8, index),
+    openRtp(packet, headerSize, index) {
+      const opened = grown(packet, 0); // an opening that fails spoils the packet, and another session may try it next
+      if (!rtpKey.open(opened, headerSize, 0, 8, index)) return undefined;
+      return opened.subarray(0, opened.length - GCM_TAG_SIZE);
+    },
+    sealRtcp(packet, index) {
+      const sealed = grown(packet, GCM_TAG_SIZE + INDEX_SIZE);
+      sealed.writeUInt32BE((ENCRYPTED | index) >>> 0, packet.length + GCM_TAG_SIZE);
+      return seal(rtcpKey, sealed, RTCP_HEADER_SIZE, INDEX_SIZE, 4, index);
+    },
+    openRtcp(packet) {
+      const word = this.srtcpIndexWord(packet);
+      const end = packet.length - INDEX_SIZE - GCM_TAG_SIZE;
+      const opened = grown(packet, 0);
+      // Without the E flag the packet is only authenticated (RFC 7714 section 9.3).
+      const clear = word & ENCRYPTED ? RTCP_HEADER_SIZE : end;
+      return rtcpKey.open(opened, clear, INDEX_SIZE, 4, word & ~ENCRYPTED) ? opened.subarray(0, end) : undefined;
     },
     srtcpIndexWord: (packet) => readWord(packet, packet.length - INDEX_SIZE),
   };

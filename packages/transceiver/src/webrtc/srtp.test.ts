@@ -2,11 +2,26 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
 import fc from "fast-check";
+import { loadGcm } from "../node/srtp-addon.ts";
 import { encodeRtp } from "./rtp.ts";
 import { createSrtpContext, type SrtpContext } from "./srtp.ts";
-import { createCmSuite, createGcmSuite, deriveSrtpKey, type SrtpProfile, srtpKeySizes } from "./srtp-suite.ts";
+import {
+  createCmSuite,
+  createGcmSuite,
+  createNativeGcmSuite,
+  deriveSrtpKey,
+  type GcmKeyFactory,
+  type SrtpProfile,
+  srtpKeySizes,
+} from "./srtp-suite.ts";
 
-const profiles = Object.keys(srtpKeySizes) as SrtpProfile[];
+/** Every profile, and GCM by the native addon too, where it was built. */
+const gcm = loadGcm();
+const variants: readonly { readonly name: string; readonly profile: SrtpProfile; readonly gcm?: GcmKeyFactory }[] = [
+  ...(Object.keys(srtpKeySizes) as SrtpProfile[]).map((profile) => ({ name: profile, profile })),
+  ...(gcm ? [{ name: "AEAD_AES_128_GCM by the addon", profile: "AEAD_AES_128_GCM" as const, gcm }] : []),
+];
+const missing = gcm ? false : "the native addon is not built: GCM by it is not tested";
 
 test("derives the session keys of RFC 3711 appendix B.3", () => {
   const masterKey = hex("E1F97A0D3E018BE0D64FA32C06DE4139");
@@ -51,40 +66,59 @@ test("seals libsrtp's reference RTP and RTCP packets under AES128_CM_HMAC_SHA1_8
   assert.deepEqual(createSrtpContext(options).unprotectRtcp(srtcp), rtcp);
 });
 
-test("seals and opens the packets of RFC 7714 sections 16.1 and 17.1 to 17.3", () => {
+for (const native of [false, true]) {
+  const name = `seals and opens the packets of RFC 7714 sections 16.1 and 17.1 to 17.3${native ? ", by the addon" : ""}`;
+  test(name, { skip: native && missing }, () => {
+    const keys = {
+      key: hex("000102030405060708090a0b0c0d0e0f"),
+      salt: Buffer.from("Quid pro quo"),
+      auth: Buffer.alloc(0),
+    };
+    const suite = native ? createNativeGcmSuite(keys, keys, gcm!) : createGcmSuite(keys, keys);
+    const rtp = Buffer.concat([hex("8040f17b8041f8d35501a0b2"), Buffer.from("Gallia est omnis divisa in partes tres")]);
+    const srtp = hex(
+      "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833" +
+        "899d7f27beb16a9152cf765ee4390cce",
+    );
+    assert.deepEqual(suite.sealRtp(rtp, 12, 0xf17b), srtp);
+    assert.deepEqual(suite.openRtp(srtp, 12, 0xf17b), rtp);
+
+    const rtcp = hex(
+      "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef",
+    );
+    const srtcp = hex(
+      "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa458" +
+        "96cf4d2fc5abf87245d9eade800005d4",
+    );
+    assert.deepEqual(suite.sealRtcp(rtcp, 0x5d4), srtcp);
+    assert.deepEqual(suite.openRtcp(srtcp), rtcp);
+
+    const tagged = Buffer.concat([rtcp, hex("841dd9683dd78ec92ae58790125f62b3000005d4")]);
+    assert.deepEqual(suite.openRtcp(tagged), rtcp);
+  });
+}
+
+test("what Node's ciphers seal the addon opens, and the other way round", { skip: missing }, () => {
   const keys = {
-    key: hex("000102030405060708090a0b0c0d0e0f"),
-    salt: Buffer.from("Quid pro quo"),
-    auth: Buffer.alloc(0),
-  };
-  const suite = createGcmSuite(keys, keys);
-  const rtp = Buffer.concat([hex("8040f17b8041f8d35501a0b2"), Buffer.from("Gallia est omnis divisa in partes tres")]);
-  const srtp = hex(
-    "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833" +
-      "899d7f27beb16a9152cf765ee4390cce",
-  );
-  assert.deepEqual(suite.sealRtp(rtp, 12, 0xf17b), srtp);
-  assert.deepEqual(suite.openRtp(srtp, 12, 0xf17b), rtp);
-
-  const rtcp = hex(
-    "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef",
-  );
-  const srtcp = hex(
-    "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa458" +
-      "96cf4d2fc5abf87245d9eade800005d4",
-  );
-  assert.deepEqual(suite.sealRtcp(rtcp, 0x5d4), srtcp);
-  assert.deepEqual(suite.openRtcp(srtcp), rtcp);
-
-  const tagged = Buffer.concat([rtcp, hex("841dd9683dd78ec92ae58790125f62b3000005d4")]);
-  assert.deepEqual(suite.openRtcp(tagged), rtcp);
+    profile: "AEAD_AES_128_GCM",
+    masterKey: Buffer.alloc(16, 3),
+    masterSalt: Buffer.alloc(12, 5),
+  } as const;
+  const [one, other] = [createSrtpContext(keys), createSrtpContext({ ...keys, gcm })];
+  for (const [from, to] of [
+    [one, other],
+    [other, one],
+  ] as const) {
+    assert.deepEqual(to.unprotectRtp(from.protectRtp(rtpPacket(1))), rtpPacket(1));
+    assert.deepEqual(to.unprotectRtcp(from.protectRtcp(rtcpPacket())), rtcpPacket());
+  }
 });
 
-for (const profile of profiles) {
-  test(`${profile}: round trip of any payload, header extensions included`, () => {
+for (const { name, profile, gcm } of variants) {
+  test(`${name}: round trip of any payload, header extensions included`, () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 1200 }), fc.nat(15), fc.nat(8), (payload, sources, words) => {
-        const [sender, receiver] = pair(profile);
+        const [sender, receiver] = pair(profile, gcm);
         const extension = Buffer.alloc(4 + words * 4, 1);
         extension.writeUInt16BE(words, 2);
         const packet = Buffer.concat([
@@ -100,8 +134,8 @@ for (const profile of profiles) {
     );
   });
 
-  test(`${profile}: a packet is accepted once`, () => {
-    const [sender, receiver] = pair(profile);
+  test(`${name}: a packet is accepted once`, () => {
+    const [sender, receiver] = pair(profile, gcm);
     const sealed = sender.protectRtp(rtpPacket(1));
     const report = sender.protectRtcp(rtcpPacket());
     assert.ok(receiver.unprotectRtp(sealed));
@@ -111,8 +145,8 @@ for (const profile of profiles) {
     assert.deepEqual(receiver.counters, { authFailed: 0, replayed: 2, malformed: 0 });
   });
 
-  test(`${profile}: takes the 64 newest packets in any order and none older`, () => {
-    const [sender, receiver] = pair(profile);
+  test(`${name}: takes the 64 newest packets in any order and none older`, () => {
+    const [sender, receiver] = pair(profile, gcm);
     const sealed = Array.from({ length: 66 }, (_, index) => sender.protectRtp(rtpPacket(1000 + index)));
     assert.ok(receiver.unprotectRtp(sealed[65]!));
     for (let index = 64; index >= 2; index--) assert.ok(receiver.unprotectRtp(sealed[index]!), `${index}`);
@@ -121,8 +155,8 @@ for (const profile of profiles) {
     assert.equal(receiver.counters.replayed, 2);
   });
 
-  test(`${profile}: any flipped bit is refused and leaves the window as it was`, () => {
-    const [sender, receiver] = pair(profile);
+  test(`${name}: any flipped bit is refused and leaves the window as it was`, () => {
+    const [sender, receiver] = pair(profile, gcm);
     assert.ok(receiver.unprotectRtp(sender.protectRtp(rtpPacket(1))));
     const sealed = sender.protectRtp(rtpPacket(2));
     const report = sender.protectRtcp(rtcpPacket());
@@ -134,8 +168,8 @@ for (const profile of profiles) {
     assert.ok(receiver.unprotectRtcp(report));
   });
 
-  test(`${profile}: every truncation is refused`, () => {
-    const [sender, receiver] = pair(profile);
+  test(`${name}: every truncation is refused`, () => {
+    const [sender, receiver] = pair(profile, gcm);
     const sealed = sender.protectRtp(rtpPacket(1));
     const report = sender.protectRtcp(rtcpPacket());
     for (let size = 0; size < sealed.length; size++) {
@@ -146,8 +180,8 @@ for (const profile of profiles) {
     }
   });
 
-  test(`${profile}: sequence numbers roll over, also with loss and reordering around the edge`, () => {
-    const [sender, receiver] = pair(profile);
+  test(`${name}: sequence numbers roll over, also with loss and reordering around the edge`, () => {
+    const [sender, receiver] = pair(profile, gcm);
     const sealed = Array.from({ length: 10 }, (_, index) => sender.protectRtp(rtpPacket((65530 + index) & 0xffff)));
     for (const index of [0, 1, 7, 5, 6, 9, 8]) assert.ok(receiver.unprotectRtp(sealed[index]!), `${index}`);
     // A retransmission from before the edge is sealed under its own index.
@@ -155,8 +189,8 @@ for (const profile of profiles) {
     assert.ok(receiver.unprotectRtp(sealed[3]!));
   });
 
-  test(`${profile}: forged streams take no room, and a peer's own are bounded`, () => {
-    const [sender, receiver] = pair(profile);
+  test(`${name}: forged streams take no room, and a peer's own are bounded`, () => {
+    const [sender, receiver] = pair(profile, gcm);
     for (let ssrc = 0; ssrc < 1000; ssrc++) receiver.unprotectRtp(rtpPacket(1, ssrc));
     assert.equal(receiver.counters.authFailed, 1000);
     for (let ssrc = 0; ssrc < 64; ssrc++) assert.ok(receiver.unprotectRtp(sender.protectRtp(rtpPacket(1, ssrc))));
@@ -164,8 +198,8 @@ for (const profile of profiles) {
     assert.ok(receiver.unprotectRtp(sender.protectRtp(rtpPacket(2, 63))));
   });
 
-  test(`${profile}: random bytes never throw`, () => {
-    const [, receiver] = pair(profile);
+  test(`${name}: random bytes never throw`, () => {
+    const [, receiver] = pair(profile, gcm);
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         assert.equal(receiver.unprotectRtp(bytes), undefined);
@@ -175,10 +209,10 @@ for (const profile of profiles) {
     );
   });
 
-  test(`${profile}: no way of printing a context shows its keys`, () => {
+  test(`${name}: no way of printing a context shows its keys`, () => {
     const masterKey = Buffer.from("SECRETKEYSECRET!");
     const masterSalt = Buffer.alloc(srtpKeySizes[profile].salt, "S");
-    const context = createSrtpContext({ profile, masterKey, masterSalt });
+    const context = createSrtpContext({ profile, masterKey, masterSalt, gcm });
     const printed = inspect(context, { depth: 9, showHidden: true }) + JSON.stringify(context) + String(context);
     assert.doesNotMatch(printed, /SECRET|53 45 43 52|key|salt/i);
   });
@@ -190,11 +224,12 @@ test("refuses keys of the wrong size", () => {
   });
 });
 
-function pair(profile: SrtpProfile): [SrtpContext, SrtpContext] {
+function pair(profile: SrtpProfile, gcm?: GcmKeyFactory): [SrtpContext, SrtpContext] {
   const options = {
     profile,
     masterKey: Buffer.alloc(16, 3),
     masterSalt: Buffer.alloc(srtpKeySizes[profile].salt, 5),
+    gcm,
   };
   return [createSrtpContext(options), createSrtpContext(options)];
 }

@@ -1,6 +1,6 @@
 /** SRTP and SRTCP of one direction (RFC 3711): packet indices, replay protection, and counters of what was refused. */
 import { rtpHeaderSize, unwrapSequenceNumber } from "./rtp.ts";
-import { createSrtpSuite, type SrtpProfile } from "./srtp-suite.ts";
+import { createSrtpSuite, type GcmKeyFactory, type SrtpProfile } from "./srtp-suite.ts";
 
 /** What DTLS agreed on for one direction (RFC 5764 section 4.2). */
 export interface SrtpOptions {
@@ -9,6 +9,8 @@ export interface SrtpOptions {
   readonly masterKey: Uint8Array;
   /** 12 octets for GCM, 14 for CM. */
   readonly masterSalt: Uint8Array;
+  /** Does the work of AEAD_AES_128_GCM; default: Node's ciphers. */
+  readonly gcm?: GcmKeyFactory | undefined;
 }
 
 /** Packets refused, by reason. */
@@ -40,8 +42,8 @@ const RTCP_HEADER_SIZE = 8;
 const MAX_SRTCP_INDEX = 0x7fffffff;
 
 /** Makes the context of one direction. */
-export function createSrtpContext({ profile, masterKey, masterSalt }: SrtpOptions): SrtpContext {
-  const suite = createSrtpSuite(profile, masterKey, masterSalt);
+export function createSrtpContext({ profile, masterKey, masterSalt, gcm }: SrtpOptions): SrtpContext {
+  const suite = createSrtpSuite(profile, masterKey, masterSalt, gcm);
   const counters: SrtpCounters = { authFailed: 0, replayed: 0, malformed: 0 };
   const sentRtp = new Map<number, number>();
   const receivedRtp = new Map<number, ReplayWindow>();
