@@ -46,8 +46,11 @@ const SCRIPT = `(() => {
   const state = { parts: [], startedMs: 0, capture: 0 };
   window.__ear = state;
   let ready;
+  const own = new WeakSet();
+  const taps = new WeakMap();
   const graph = () => ready ??= (async () => {
     const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
+    own.add(context);
     await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: "text/javascript" })));
     const node = new AudioWorkletNode(context, "ear", { numberOfInputs: 2, numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     node.port.onmessage = ({ data }) => {
@@ -77,6 +80,17 @@ const SCRIPT = `(() => {
       return stream;
     };
   }
+  // Pipes whose speech the page decodes itself play it through Web Audio.
+  const connect = AudioNode.prototype.connect;
+  AudioNode.prototype.connect = function (target, ...rest) {
+    if (target instanceof AudioDestinationNode && !own.has(this.context) && !taps.has(this.context)) {
+      const out = this.context.createMediaStreamDestination();
+      taps.set(this.context, out);
+      tap(out.stream, 1);
+    }
+    if (target instanceof AudioDestinationNode && taps.has(this.context)) connect.call(this, taps.get(this.context));
+    return connect.call(this, target, ...rest);
+  };
   const Peer = window.RTCPeerConnection;
   window.RTCPeerConnection = class extends Peer {
     constructor(...args) {

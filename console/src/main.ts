@@ -1,5 +1,12 @@
 /** The console: one call at a time, made with the SDK as any other page would make it. */
-import { type Conversation, connect, type MicrophoneChoice, prepare } from "@sluice/client";
+import {
+  type Conversation,
+  connect,
+  type MicrophoneChoice,
+  prepare,
+  type TransportChoice,
+  type TransportKind,
+} from "@sluice/client";
 import { find, make } from "./dom.ts";
 import { EventLog } from "./event-log.ts";
 import { HistoryView } from "./history-view.ts";
@@ -18,12 +25,19 @@ const lines: Readonly<Record<Line, { says: string; talk: string }>> = {
   reconnecting: { says: "connection broken, reconnecting…", talk: "End" },
 };
 
+const pipeNames: Readonly<Record<TransportKind, string>> = {
+  webtransport: "WebTransport",
+  webrtc: "WebRTC",
+  websocket: "WebSocket",
+};
+
 const talk = find<HTMLButtonElement>("talk");
 const mute = find<HTMLButtonElement>("mute");
 const interrupt = find<HTMLButtonElement>("interrupt");
 const text = find<HTMLInputElement>("text");
 const send = find("say").querySelector("button")!;
 const notice = find("notice");
+const pipe = find<HTMLSelectElement>("pipe");
 const levelIn = find<HTMLMeterElement>("level-in");
 const levelOut = find<HTMLMeterElement>("level-out");
 const scope = new Scope(find<HTMLCanvasElement>("scope"));
@@ -58,6 +72,15 @@ filter.addEventListener("input", () => {
 filter.addEventListener("submit", (event) => event.preventDefault());
 find("clear-events").addEventListener("click", () => log.clear());
 document.addEventListener("keydown", onKey);
+// `?transport=websocket` chooses it for a link or a test; the choice is remembered by the address.
+const wanted = new URLSearchParams(location.search).get("transport");
+if (wanted && [...pipe.options].some(({ value }) => value === wanted)) pipe.value = wanted;
+pipe.addEventListener("change", () => {
+  const address = new URL(location.href);
+  if (pipe.value === "auto") address.searchParams.delete("transport");
+  else address.searchParams.set("transport", pipe.value);
+  window.history.replaceState(null, "", address);
+});
 drawAll();
 showState("idle");
 void prepare();
@@ -78,7 +101,7 @@ async function start(microphone: MicrophoneChoice): Promise<void> {
   showState("connecting");
   try {
     follow(
-      await connect({ microphone, signal, session: SESSION, ...(token === undefined ? {} : { token }) }),
+      await connect({ microphone, signal, session: SESSION, transport: pipe.value as TransportKind | "auto", token }),
       microphone !== false,
     );
   } catch (error) {
@@ -91,7 +114,10 @@ async function start(microphone: MicrophoneChoice): Promise<void> {
 
 function follow(conversation: Conversation, speaks: boolean): void {
   call = conversation;
-  conversation.on("event", (event) => log.add(performance.now(), false, event));
+  conversation.on("event", (event) => {
+    log.add(performance.now(), false, event);
+    window.dispatchEvent(new CustomEvent("sluice:event", { detail: event })); // for who looks on: extensions, tests
+  });
   conversation.on("sent", (event) => log.add(performance.now(), true, event));
   conversation.on("transcript", (entry) => transcript.show(entry));
   for (const entry of conversation.transcript) transcript.show(entry);
@@ -122,6 +148,8 @@ function follow(conversation: Conversation, speaks: boolean): void {
       ["Play the agent", () => void conversation.resumePlayout().then(hideNotice)],
     ]);
   });
+  conversation.on("transport", showPipe);
+  if (conversation.transport) showPipe(conversation.transport);
   showState(conversation.state === "closed" ? "idle" : conversation.state);
   mute.disabled = !speaks;
   // Where the focus is, space must mute as the page says, and not end the call that it has just begun.
@@ -178,7 +206,14 @@ function showState(line: Line): void {
   for (const control of [mute, interrupt, text, send]) control.disabled = !on;
   // A control that is switched off loses the focus, and the keyboard its place.
   if (!on && focused !== document.body && (focused as HTMLButtonElement | null)?.disabled) talk.focus();
+  pipe.disabled = line !== "idle";
+  if (line === "idle") find("pipe-now").textContent = find("pipe-why").textContent = "";
   if (!on) showMute(false);
+}
+
+function showPipe({ kind, reason }: TransportChoice): void {
+  find("pipe-now").textContent = pipeNames[kind];
+  find("pipe-why").textContent = reason;
 }
 
 function showMute(on: boolean): void {

@@ -1,9 +1,15 @@
 /** Opens a conversation: microphone, pipe and session at the same time, because each waits on something else. */
 import type { ClientEventInput } from "@sluice/realtime";
-import { Conversation } from "./conversation.ts";
-import { ConnectionLost } from "./errors.ts";
-import { type MicrophoneChoice, openMicrophone } from "./microphone.ts";
+import { BufferedTransport } from "./buffered.ts";
+import { Conversation, type Opened } from "./conversation.ts";
+import { ConnectionLost, ConversationGone, TransportUnsupported } from "./errors.ts";
+import { type Microphone, type MicrophoneChoice, openMicrophone } from "./microphone.ts";
+import { Candidate, race } from "./race.ts";
+import { hasSound, openSound, type Sound } from "./sound.ts";
+import type { TransportKind } from "./transport.ts";
+import { openMeterHost } from "./voice-meter.ts";
 import { prepareWebRtc, WebRtcTransport } from "./webrtc.ts";
+import { WebSocketChannel } from "./websocket.ts";
 
 /** Settings of a session, as `session.update` takes them; all optional. */
 export type SessionSettings = Omit<ClientEventInput<"session.update">["session"], "type" | "sluice">;
@@ -12,30 +18,46 @@ export type SessionSettings = Omit<ClientEventInput<"session.update">["session"]
 export interface ConnectOptions {
   /** Address of the server, without `/v1/realtime/calls`; default: the page's own origin. */
   readonly url?: string | URL | undefined;
+  /** The pipe; default `auto`: the best that browser, server and network allow. */
+  readonly transport?: TransportKind | "auto" | undefined;
   /** Model to ask for; default: the server's own. */
   readonly model?: string | undefined;
   /** Settings of the session: instructions, voice, turn detection and so on. */
   readonly session?: SessionSettings | undefined;
   /** Client secret or key, sent as Bearer. Servers on localhost need none. */
   readonly token?: string | undefined;
-  /** Default `true`: the default microphone with echo cancellation. */
+  /** Default `true`: the default microphone with echo cancellation. Without a browser: none. */
   readonly microphone?: MicrophoneChoice | undefined;
   /** Whether to play the agent; default `true`. */
   readonly playout?: boolean | undefined;
   /** Sluice's own events: clock, ledger, turns. Default `true`; `false` for servers that refuse unknown settings. */
   readonly timeline?: boolean | undefined;
+  /** Whether a conversation whose connection is lost goes on over another one; default: as `timeline`. */
+  readonly resume?: boolean | undefined;
   /** Ends the attempt, not the conversation. */
   readonly signal?: AbortSignal | undefined;
   /** Time from the call to the session; default 15 s. A person who is asked for the microphone does not count. */
   readonly timeoutMs?: number | undefined;
-  /** How long a broken path is mended before the conversation closes; default 20 s. */
+  /** How long a broken path is mended, or another one sought, before the conversation closes; default 30 s. */
   readonly reconnectMs?: number | undefined;
   /** Monotonic clock in milliseconds; default `performance.now`. */
   readonly now?: (() => number) | undefined;
 }
 
 const TIMEOUT_MS = 15_000;
-const RECONNECT_MS = 20_000;
+const RECONNECT_MS = 30_000;
+/** A pipe that has not answered by then gets company. WebRTC needs 3 to 4 round trips, and UDP that is blocked says nothing. */
+const STAGGER_MS = 2_000;
+/** A path that ICE cannot mend by then is given up for a new connection, where there may be one. */
+const MEND_MS = 4_000;
+const FIRST_RETRY_MS = 100;
+const MAX_RETRY_MS = 5_000;
+
+/**
+ * The best first. WebTransport loses nothing and needs the fewest round trips; WebRTC is next to it where UDP works; a
+ * WebSocket works everywhere and delays everything behind one lost segment.
+ */
+const PREFERENCE: readonly TransportKind[] = ["webrtc", "websocket"];
 
 /**
  * Starts a conversation. Call it from a click: browsers play sound and open microphones only then. Resolves once the
@@ -43,44 +65,51 @@ const RECONNECT_MS = 20_000;
  */
 export async function connect(options: ConnectOptions = {}): Promise<Conversation> {
   options.signal?.throwIfAborted();
-  const microphone = openMicrophone(options.microphone ?? true);
+  const now = options.now ?? (() => performance.now());
+  const opening = new Opening(options, now);
+  const microphone = openMicrophone(options.microphone ?? typeof document !== "undefined");
+  opening.record(microphone);
   const attempt = new AbortController();
   const failed = Promise.withResolvers<never>();
-  const transport = new WebRtcTransport(
-    {
-      callsUrl: callsUrl(options),
-      token: options.token,
-      playout: options.playout ?? true,
-      reconnectMs: options.reconnectMs ?? RECONNECT_MS,
-      signal: attempt.signal,
+  const conversation: Conversation = new Conversation({
+    timeline: opening.timeline,
+    now,
+    settings: opening.settings,
+    reopen: (token, signal) => opening.reopen(token, signal),
+    reconnectMs: opening.reconnectMs,
+    meter: () => opening.meter(),
+    silence: () => opening.silence(),
+    onClosed: () => {
+      opening.close();
+      failed.reject(new ConnectionLost("the server hung up"));
     },
-    {
-      onMessage: (text) => conversation.handleMessage(text),
-      onPath: (whole) => conversation.handlePath(whole),
-      onPlayoutBlocked: () => conversation.handlePlayoutBlocked(),
-      onClosed: (reason) => {
-        conversation.handleClosed(reason);
-        failed.reject(reason ?? new ConnectionLost("the server hung up"));
-      },
-    },
-  );
-  const conversation = new Conversation({
-    transport,
-    timeline: options.timeline ?? true,
-    now: options.now ?? (() => performance.now()),
   });
+  opening.mendMs = () => (conversation.resumable ? Math.min(MEND_MS, opening.reconnectMs) : opening.reconnectMs);
   const timer = setTimeout(
-    () => failed.reject(new ConnectionLost("no session in time: is UDP to the server blocked?")),
+    () => failed.reject(new ConnectionLost("no session in time: is the server behind a firewall?")),
     options.timeoutMs ?? TIMEOUT_MS,
   );
   const onAbort = () => failed.reject(options.signal?.reason);
   options.signal?.addEventListener("abort", onAbort, { once: true });
-  const created = firstSession(conversation, options).then(() => clearTimeout(timer));
+  const connected = new Promise<void>((resolve, reject) => {
+    conversation.on("connectionState", ({ state, reason }) => {
+      if (state === "connected") resolve();
+      if (state === "closed") reject(reason ?? new ConnectionLost("the server hung up"));
+    });
+  });
+  connected.catch(() => undefined);
+  const began = opening
+    .open(undefined, attempt.signal)
+    .then((opened) => conversation.begin(opened))
+    .then(() => connected)
+    .then(() => clearTimeout(timer));
   const attached = microphone.then((opened) => conversation.attachMicrophone(opened));
+  failed.promise.catch(() => undefined);
   try {
-    await Promise.race([Promise.all([attached, transport.dial(), created]), failed.promise]);
+    await Promise.race([Promise.all([began, attached]), failed.promise]);
   } catch (cause) {
     attempt.abort(cause);
+    microphone.then((opened) => opened?.release()).catch(() => undefined);
     conversation.handleClosed(undefined);
     throw cause;
   } finally {
@@ -99,10 +128,139 @@ export async function prepare(): Promise<void> {
   if (typeof RTCPeerConnection !== "undefined") await prepareWebRtc();
 }
 
-function callsUrl(options: ConnectOptions): URL {
-  const url = new URL("v1/realtime/calls", directory(new URL(options.url ?? location.origin, location.href)));
-  if (options.model !== undefined) url.searchParams.set("model", options.model);
-  return url;
+/** What one conversation opens its pipes with, the first and those after it. */
+class Opening {
+  readonly #options: ConnectOptions;
+  readonly #now: () => number;
+  readonly #kinds: readonly TransportKind[];
+  readonly timeline: boolean;
+  readonly settings: ClientEventInput<"session.update"> | undefined;
+  readonly reconnectMs: number;
+  mendMs = () => this.reconnectMs;
+  #microphone: Promise<Microphone | undefined> | undefined;
+  #sound: Promise<Sound> | undefined;
+  #context: AudioContext | undefined;
+  #closed = false;
+
+  constructor(options: ConnectOptions, now: () => number) {
+    const { timeline = true, resume = timeline, session, transport = "auto" } = options;
+    this.#options = options;
+    this.#now = now;
+    this.timeline = timeline;
+    this.reconnectMs = options.reconnectMs ?? RECONNECT_MS;
+    const sluice = timeline || resume ? { sluice: { timeline, ...(resume && { resume }) } } : {};
+    const asked = timeline || resume || session !== undefined;
+    this.settings = asked
+      ? { type: "session.update", session: { type: "realtime", ...sluice, ...session } }
+      : undefined;
+    this.#kinds = transport === "auto" ? PREFERENCE.filter((kind) => this.#can(kind)) : [transport];
+    if (!this.#kinds.every((kind) => this.#can(kind))) {
+      throw new TransportUnsupported(`this browser has no ${transport}`);
+    }
+    // Within the click: a context made later may not sound.
+    if (this.#isBuffered(this.#kinds[0]) && this.#wantsSound) this.#openSound();
+  }
+
+  /** Records from now on, where the preferred pipe can use what was said before it was up. */
+  record(microphone: Promise<Microphone | undefined>): void {
+    this.#microphone = microphone;
+    if (!this.#sound) return;
+    Promise.all([microphone, this.#sound]).then(
+      ([opened, sound]) => sound.recorder.attach(opened?.track ?? null),
+      () => undefined, // told where they are awaited
+    );
+  }
+
+  async open(token: string | undefined, signal: AbortSignal): Promise<Opened> {
+    const make = (kind: TransportKind) => this.#make(kind, token, signal);
+    return race({ kinds: this.#kinds, make, staggerMs: STAGGER_MS, signal, now: this.#now });
+  }
+
+  /** Tries until it works: all clients of a server that went away come back, so each waits its own time (full jitter). */
+  async reopen(token: string, signal: AbortSignal): Promise<Opened> {
+    for (let limit = FIRST_RETRY_MS; ; limit = Math.min(MAX_RETRY_MS, limit * 2)) {
+      await pause(Math.random() * limit, signal);
+      try {
+        return await this.open(token, signal);
+      } catch (cause) {
+        signal.throwIfAborted();
+        if (cause instanceof ConversationGone) throw cause;
+      }
+    }
+  }
+
+  meter() {
+    return openMeterHost(this.#context);
+  }
+
+  silence(): void {
+    this.#sound?.then((sound) => sound.speaker?.cut()).catch(() => undefined);
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (!this.#sound) this.#context?.close().catch(() => undefined);
+    this.#sound?.then((sound) => sound.close()).catch(() => undefined);
+  }
+
+  get #wantsSound(): boolean {
+    const { microphone = true, playout = true } = this.#options;
+    return hasSound() && (microphone !== false || playout);
+  }
+
+  #can(kind: TransportKind): boolean {
+    if (kind === "webrtc") return typeof RTCPeerConnection !== "undefined";
+    if (kind === "websocket") return typeof WebSocket !== "undefined";
+    return false;
+  }
+
+  #isBuffered(kind: TransportKind | undefined): boolean {
+    return kind !== "webrtc";
+  }
+
+  #openSound(): Promise<Sound> {
+    this.#sound ??= openSound(this.#options.playout ?? true).then((sound) => {
+      if (this.#closed) sound.close();
+      this.#context = sound.context;
+      return sound;
+    });
+    this.#sound.catch(() => undefined);
+    return this.#sound;
+  }
+
+  #make(kind: TransportKind, resume: string | undefined, signal: AbortSignal): Candidate | Promise<Candidate> {
+    const { token, playout = true } = this.#options;
+    if (kind === "webrtc") {
+      const callsUrl = this.#url("v1/realtime/calls", resume);
+      const mendMs = () => this.mendMs();
+      const settings = { callsUrl, token, playout, mendMs, signal };
+      const candidate = new Candidate((listener) => new WebRtcTransport(settings, listener));
+      // Speech flows with the first packet, before anybody knows whether this pipe is the one.
+      if (resume === undefined) {
+        this.#microphone
+          ?.then((opened) => candidate.transport.setMicrophone(opened?.track ?? null))
+          .catch(() => undefined);
+      }
+      return candidate;
+    }
+    const url = this.#url("v1/realtime", resume);
+    url.protocol = url.protocol.replace("http", "ws");
+    const make = (sound: Sound | undefined) =>
+      new Candidate((listener) => {
+        const settings = { url, token, audio: sound !== undefined };
+        return new BufferedTransport((heard) => new WebSocketChannel(settings, heard), sound, listener);
+      });
+    return this.#wantsSound ? this.#openSound().then(make) : make(undefined);
+  }
+
+  #url(path: string, resume: string | undefined): URL {
+    const here = typeof location === "undefined" ? undefined : location;
+    const base = new URL(this.#options.url ?? here?.origin ?? "http://localhost:8080", here?.href);
+    const url = new URL(path, directory(base));
+    if (this.#options.model !== undefined) url.searchParams.set("model", this.#options.model);
+    if (resume !== undefined) url.searchParams.set("resume", resume);
+    return url;
+  }
 }
 
 // URL resolution replaces the last segment unless it ends in a slash.
@@ -111,23 +269,24 @@ function directory(url: URL): URL {
   return url;
 }
 
-function firstSession(conversation: Conversation, options: ConnectOptions): Promise<void> {
-  const { timeline = true, session } = options;
-  return new Promise((resolve) => {
-    const stop = conversation.on("session.created", () => {
-      stop();
-      if (timeline || session) {
-        const extensions = timeline ? { sluice: { timeline: true } } : {};
-        conversation.send({ type: "session.update", session: { type: "realtime", ...extensions, ...session } });
-      }
-      conversation.handleConnected();
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const onAbort = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", onAbort);
       resolve();
-    });
+    }, ms);
+    signal.addEventListener("abort", onAbort, { once: true });
   });
 }
 
 // A page that goes away without a word would hold its session at the server until consent expires, 30 s later.
 function hangUpWithPage(conversation: Conversation): void {
+  if (typeof window === "undefined") return;
   const onHide = () => conversation.close();
   window.addEventListener("pagehide", onHide);
   conversation.on("state", ({ state }) => {

@@ -1,15 +1,28 @@
 /** One conversation with an agent: what an app holds while a person talks. */
-import type { ClientEventInput, ServerEvent } from "@sluice/realtime";
-import { SessionEnded } from "./errors.ts";
+import {
+  type ClientEventInput,
+  isCounted,
+  parseResumption,
+  ReceiptCounter,
+  ReplayWindow,
+  type ResumptionEvent,
+  type ServerEvent,
+} from "@sluice/realtime";
+import { ConnectionLost, SessionEnded } from "./errors.ts";
 import { type Microphone, type MicrophoneChoice, openMicrophone } from "./microphone.ts";
+import type { PlayoutPosition } from "./playout-tracker.ts";
+import type { Candidate, TransportChoice } from "./race.ts";
 import { Feed, Router } from "./router.ts";
 import type { StatsDigest } from "./stats.ts";
 import { Timeline } from "./timeline.ts";
 import { Transcript, type TranscriptEntry } from "./transcript.ts";
-import type { Transport } from "./transport.ts";
-import { type MeterHost, meterVoice, openMeterHost } from "./voice-meter.ts";
+import type { Transport, TransportListener } from "./transport.ts";
+import { type MeterHost, meterVoice } from "./voice-meter.ts";
 
-/** Where a conversation stands. `reconnecting`: the path broke and is being mended; speech meanwhile is lost. */
+/**
+ * Where a conversation stands. `reconnecting`: the path broke and is being mended, or another one is made; speech meanwhile is
+ * kept where the pipe allows it.
+ */
 export type ConversationState = "connecting" | "connected" | "reconnecting" | "closed";
 
 /** A server event of type `Type`. */
@@ -27,7 +40,12 @@ export type ConversationEvents = { [Type in ServerEvent["type"]]: ServerEventOf<
   sent: ClientEventInput;
   /** A message of the transcript appeared or changed. */
   transcript: TranscriptEntry;
+  /** For a UI: where the connection stands. */
+  connectionState: ConversationStateChange;
+  /** The same, by its older name. */
   state: ConversationStateChange;
+  /** The pipe that the conversation is on from now on, and why. */
+  transport: TransportChoice;
   /** Whether the microphone is muted. */
   mute: boolean;
   /** The microphone was unplugged or its permission taken back. */
@@ -44,15 +62,28 @@ export interface ConversationStateChange {
 
 /** What a conversation is made of. */
 export interface ConversationParts {
-  readonly transport: Transport;
   readonly timeline: boolean;
   readonly now: () => number;
+  /** Sent when the session is there; `undefined` for none. */
+  readonly settings: ClientEventInput<"session.update"> | undefined;
+  /** Opens another pipe with a token, until one works or the signal is aborted. */
+  readonly reopen: (token: string, signal: AbortSignal) => Promise<Opened>;
+  /** How long that may take. */
+  readonly reconnectMs: number;
+  /** The audio context that measures; by default one of its own is made when it is first needed. */
+  readonly meter: () => MeterHost | undefined;
+  /** Drops the speech that is held. */
+  readonly silence: () => void;
+  /** Called once, at the end. */
+  readonly onClosed: () => void;
 }
 
-/** How long after the server's cut the jitter buffer may still hold what was cut. */
-const DRAIN_MS = 250;
-/** A cut of ours is answered by the server; when it is not, nothing is worth more silence than this. */
-const MAX_SILENCE_MS = 2_000;
+/** A pipe that carried its first event. */
+export interface Opened {
+  readonly candidate: Candidate;
+  readonly choice: TransportChoice;
+}
+
 const MAX_FEED = 1_000;
 /** Codes of errors after which the server hangs up. */
 const FAREWELLS = ["session_ended", "session_expired"];
@@ -60,12 +91,19 @@ const FAREWELLS = ["session_ended", "session_expired"];
 /** A live conversation; {@link connect} makes it. */
 export class Conversation {
   readonly #parts: ConversationParts;
+  readonly #replay = new ReplayWindow();
+  readonly #receipts = new ReceiptCounter();
+  #transport: Transport | undefined;
+  #choice: TransportChoice | undefined;
+  #token: string | undefined; // with which the conversation is resumed
+  #replays = false; // what is sent counts
+  #reopening: AbortController | undefined;
+  #heard: PlayoutPosition | undefined;
   readonly #router = new Router<ConversationEvents>();
   readonly #feeds = new Set<Feed<ServerEvent>>();
   readonly #transcript = new Transcript();
   readonly #timeline: Timeline | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #restoreTimer: ReturnType<typeof setTimeout> | undefined;
   #state: ConversationState = "connecting";
   #microphone: Microphone | undefined;
   #meterHost: MeterHost | undefined;
@@ -78,7 +116,22 @@ export class Conversation {
 
   constructor(parts: ConversationParts) {
     this.#parts = parts;
-    if (parts.timeline) this.#timeline = new Timeline(parts.now(), () => parts.transport.played());
+    if (parts.timeline) this.#timeline = new Timeline(parts.now(), () => this.#transport?.played());
+  }
+
+  /** Where the connection stands. */
+  get connectionState(): ConversationState {
+    return this.#state;
+  }
+
+  /** The pipe that it is on, and why; `undefined` before the first. */
+  get transport(): TransportChoice | undefined {
+    return this.#choice;
+  }
+
+  /** Whether the server keeps the conversation for a while when its connection is lost. */
+  get resumable(): boolean {
+    return this.#token !== undefined && !this.#replay.overflowed;
   }
 
   get state(): ConversationState {
@@ -118,7 +171,7 @@ export class Conversation {
   /** Sends any event of the protocol. */
   send(event: ClientEventInput): void {
     if (this.#state === "closed") return;
-    this.#parts.transport.send(JSON.stringify(event));
+    this.#transmit(JSON.stringify(event));
     this.#router.emit("sent", event);
   }
 
@@ -136,7 +189,8 @@ export class Conversation {
     this.#cut();
     // Cancelling nothing is an error of the protocol.
     if (this.#activeResponse !== undefined) this.send({ type: "response.cancel" });
-    this.send({ type: "output_audio_buffer.clear" });
+    // Where the client truncates, what was heard says it all.
+    if (!this.#transport?.truncates) this.send({ type: "output_audio_buffer.clear" });
   }
 
   /** Sends silence instead of the microphone, or the microphone again. */
@@ -159,18 +213,19 @@ export class Conversation {
 
   /** Loudness of the agent, 0 to 1 RMS. */
   outputLevel(): number {
-    return this.#parts.transport.outputLevel();
+    return this.#transport?.outputLevel() ?? 0;
   }
 
   /** Plays the agent again after `playoutBlocked`; call it from a click or a key. */
   async resumePlayout(): Promise<void> {
     await this.#meterHost?.context.resume();
-    await this.#parts.transport.resumePlayout();
+    await this.#transport?.resumePlayout();
   }
 
   /** The state of the media; read it once a second or so. */
   async getStats(): Promise<StatsDigest> {
-    return this.#parts.transport.stats();
+    const stats = (await this.#transport?.stats()) ?? noStats;
+    return { ...stats, roundTripMs: stats.roundTripMs ?? this.#timeline?.clockRoundTripMs };
   }
 
   /** Hangs up. */
@@ -200,33 +255,40 @@ export class Conversation {
       };
       this.#startMeter(microphone);
     }
-    await this.#parts.transport.setMicrophone(microphone?.track ?? null);
+    await this.#transport?.setMicrophone(microphone?.track ?? null);
     before?.release();
   }
 
-  /** @internal The session is there: the conversation begins. */
-  handleConnected(): void {
-    this.#change("connected", undefined);
-    this.#settle();
-    // Not before: making an audio context blocks the page for up to 100 ms, and nothing needs it until speech ends.
-    this.#meterHost = openMeterHost();
-    if (this.#meterHost) this.#parts.transport.measureWith(this.#meterHost.context);
-    if (this.#microphone) this.#startMeter(this.#microphone);
+  /** @internal The first pipe carried its first event: the conversation begins on it. */
+  begin({ candidate, choice }: Opened): void {
+    const { transport } = candidate;
+    this.#adopt(transport, choice);
+    if (this.#microphone) transport.setMicrophone(this.#microphone.track).catch(() => undefined);
+    candidate.adopt(this.#listen(transport));
   }
 
   /** @internal One message from the server. */
   handleMessage(text: string): void {
     if (this.#state === "closed") return;
     const now = this.#parts.now();
+    const resumption = parseResumption(text);
+    if (resumption) {
+      this.#handleResumption(resumption);
+      return;
+    }
+    if (this.#token !== undefined && isCounted(text) && this.#receipts.count()) this.#acknowledge();
     const event = parseServerEvent(text);
     if (!event) return;
+    if (event.type === "session.created" && this.#state === "connecting") this.#handleSession();
     if (event.type === "response.created") this.#activeResponse = event.response.id;
     if (event.type === "response.done") this.#activeResponse = undefined;
     if (event.type === "error" && FAREWELLS.includes(event.error.code ?? "")) {
       this.#farewell = new SessionEnded(event.error.message);
     }
     this.#timeline?.handleEvent(now, event);
-    this.#followPlayout(event.type);
+    this.#transport?.handleEvent(event);
+    // With a timeline, it begins when it is heard: until then the jitter buffer still conceals the pause.
+    if (event.type === "output_audio_buffer.started" && !this.#timeline) this.#transport?.handlePlayout(true);
     const entry = this.#transcript.handleEvent(event);
     this.#router.emit(event.type, event as never);
     this.#router.emit("event", event);
@@ -235,45 +297,160 @@ export class Conversation {
     this.#settle();
   }
 
-  /** @internal The path broke or is whole again. */
-  handlePath(whole: boolean): void {
-    if (this.#state === "connected" || this.#state === "reconnecting") {
-      this.#change(whole ? "connected" : "reconnecting", undefined);
-    }
-  }
-
-  /** @internal */
-  handlePlayoutBlocked(): void {
-    this.#router.emit("playoutBlocked", undefined);
-  }
-
   /** @internal The end, from either side. */
   handleClosed(reason: Error | undefined): void {
     if (this.#state === "closed") return;
     clearTimeout(this.#timer);
-    clearTimeout(this.#restoreTimer);
+    this.#reopening?.abort(reason);
     this.#stopMeter?.();
     this.#microphone?.release();
-    this.#parts.transport.close();
-    this.#meterHost?.context.close().catch(() => undefined);
+    this.#transport?.close();
     this.#change("closed", reason ?? this.#farewell);
     for (const feed of this.#feeds) feed.end();
     this.#feeds.clear();
+    this.#parts.onClosed();
   }
 
-  #followPlayout(type: ServerEvent["type"]): void {
-    if (type === "sluice.utterance.started" || type === "output_audio_buffer.started") this.#restore();
-    if (type === "output_audio_buffer.cleared") this.#silence(DRAIN_MS);
-    // With a timeline, it begins when it is heard: until then the jitter buffer still conceals the pause.
-    if (type === "output_audio_buffer.started" && !this.#timeline) this.#parts.transport.handlePlayout(true);
-    if (type === "output_audio_buffer.stopped" || type === "output_audio_buffer.cleared") {
-      this.#parts.transport.handlePlayout(false);
+  #adopt(transport: Transport, choice: TransportChoice): void {
+    this.#transport = transport;
+    this.#choice = choice;
+    if (this.#meterHost) transport.measureWith(this.#meterHost.context);
+    this.#router.emit("transport", choice);
+  }
+
+  #listen(transport: Transport): TransportListener {
+    const current = () => this.#transport === transport && this.#state !== "closed";
+    return {
+      onMessage: (text) => {
+        if (current()) this.handleMessage(text);
+      },
+      onPath: (whole) => {
+        if (current() && this.#state !== "connecting") this.#change(whole ? "connected" : "reconnecting", undefined);
+      },
+      onPlayoutBlocked: () => this.#router.emit("playoutBlocked", undefined),
+      onPlayed: (position) => {
+        this.#heard = position;
+        this.#timeline?.handlePosition(position);
+        this.#drain();
+      },
+      onOutgoing: (event) => {
+        if (!current()) return;
+        this.#transmit(JSON.stringify(event));
+        // A microphone in events would bury all else.
+        if (event.type !== "input_audio_buffer.append") this.#router.emit("sent", event);
+      },
+      onClosed: (reason, lost) => {
+        if (!current()) return;
+        if (lost && this.resumable && !this.#farewell) this.#reopen(reason);
+        else this.handleClosed(reason);
+      },
+    };
+  }
+
+  #handleSession(): void {
+    const { settings } = this.#parts;
+    if (settings) this.send(settings);
+    this.#replays = settings?.session.sluice?.resume === true; // counting begins behind the wish for it
+    this.#transport?.begin(0);
+    this.#change("connected", undefined);
+    this.#settle();
+    // Not before: making an audio context blocks the page for up to 100 ms, and nothing needs it until speech ends.
+    this.#meterHost = this.#parts.meter();
+    if (this.#meterHost) this.#transport?.measureWith(this.#meterHost.context);
+    if (this.#microphone) this.#startMeter(this.#microphone);
+  }
+
+  #transmit(text: string): void {
+    if (this.#replays && isCounted(text)) this.#replay.push(text);
+    // Without a pipe it is kept for the next one, or void by then.
+    if (!this.#reopening) this.#transport?.send(text);
+  }
+
+  #acknowledge(): void {
+    this.#transport?.send(JSON.stringify(this.#receipts.acknowledge()));
+  }
+
+  #handleResumption(event: ResumptionEvent): void {
+    if (event.type === "sluice.resumable") this.#token = event.token;
+    if (event.type === "sluice.ack" && !this.#replay.acknowledge(event.received)) {
+      this.handleClosed(new ConnectionLost("the server acknowledged events that were never sent"));
     }
+  }
+
+  /** The connection is gone and nobody wanted it: goes on over whatever works. */
+  #reopen(reason: Error | undefined): void {
+    const token = this.#token;
+    if (token === undefined) return;
+    const reopening = new AbortController();
+    this.#reopening = reopening;
+    this.#change("reconnecting", reason);
+    const timer = setTimeout(() => {
+      reopening.abort(new ConnectionLost("no connection came back in time", { cause: reason }));
+    }, this.#parts.reconnectMs);
+    this.#parts
+      .reopen(token, reopening.signal)
+      .then(
+        (opened) => this.#resume(opened),
+        (cause: unknown) => {
+          if (this.#state !== "closed") this.handleClosed(cause instanceof Error ? cause : reason);
+        },
+      )
+      .finally(() => clearTimeout(timer));
+  }
+
+  #resume({ candidate, choice }: Opened): void {
+    const { transport } = candidate;
+    if (this.#state === "closed") {
+      transport.close();
+      return;
+    }
+    const inbox: string[] = [];
+    let welcomed = false;
+    const listener = this.#listen(transport);
+    this.#adopt(transport, choice);
+    candidate.adopt({
+      ...listener,
+      onMessage: (text) => {
+        const event = welcomed ? undefined : parseResumption(text);
+        if (welcomed) listener.onMessage(text);
+        else if (event?.type === "sluice.resumed") {
+          welcomed = true;
+          this.#welcome(transport, event.received, event.audio_ms);
+          for (const early of inbox.splice(0)) listener.onMessage(early);
+        } else inbox.push(text);
+      },
+    });
+  }
+
+  #welcome(transport: Transport, received: number, audioMs: number | null): void {
+    this.#reopening = undefined;
+    if (!this.#replay.acknowledge(received)) {
+      this.handleClosed(new ConnectionLost("the server has lost what was said"));
+      return;
+    }
+    transport.send(
+      JSON.stringify({ type: "sluice.resume", received: this.#receipts.received, ...this.#place(transport) }),
+    );
+    for (const text of this.#replay.unacknowledged) transport.send(text);
+    transport.begin(audioMs ?? 0);
+    transport.setMicrophone(this.#microphone?.track ?? null).catch(() => undefined);
+    this.#change("connected", undefined);
+    this.#settle();
+  }
+
+  /** What the ear had last. What is held goes on sounding meanwhile; what comes again of it is ignored. */
+  #place(next: Transport): { readonly item_id: string; readonly position_ms: number } | undefined {
+    const heard = this.#heard;
+    if (!heard) return undefined;
+    // Another kind of pipe plays by another device: what this one holds is not to be heard beside it.
+    if (next.kind === "webrtc") this.#parts.silence();
+    return { item_id: heard.itemId, position_ms: Math.max(0, Math.round(heard.positionMs * 10) / 10) };
   }
 
   #change(state: ConversationState, reason: Error | undefined): void {
     if (this.#state === state) return;
     this.#state = state;
+    this.#router.emit("connectionState", { state, reason });
     this.#router.emit("state", { state, reason });
   }
 
@@ -295,27 +472,15 @@ export class Conversation {
 
   #cut(): void {
     this.#timeline?.handleCut(this.#parts.now());
-    this.#silence(MAX_SILENCE_MS);
+    this.#transport?.cut();
     this.#settle();
-  }
-
-  // Silent until the server has stopped too: what it sent before it heard of the interruption is still on its way.
-  #silence(forMs: number): void {
-    this.#parts.transport.silence();
-    clearTimeout(this.#restoreTimer);
-    this.#restoreTimer = setTimeout(() => this.#restore(), forMs);
-  }
-
-  #restore(): void {
-    clearTimeout(this.#restoreTimer);
-    this.#parts.transport.restore();
   }
 
   #drain(): void {
     for (let event = this.#timeline?.nextEvent(); event; event = this.#timeline?.nextEvent()) {
       if (event.type === "sluice.playout.report" && event.item_id !== this.#heardItem) {
         this.#heardItem = event.item_id;
-        this.#parts.transport.handlePlayout(true);
+        this.#transport?.handlePlayout(true);
       }
       this.send(event);
     }
@@ -334,6 +499,16 @@ export class Conversation {
     );
   }
 }
+
+const nothing = { packets: 0, lost: 0, concealedMs: 0, kbitPerSecond: undefined };
+const noStats: StatsDigest = {
+  roundTripMs: undefined,
+  jitterBufferMs: undefined,
+  jitterMs: undefined,
+  outputLatencyMs: undefined,
+  received: nothing,
+  sent: nothing,
+};
 
 /** An event of the server, or `undefined` for what is none. Servers are trusted with their own types. */
 function parseServerEvent(text: string): ServerEvent | undefined {

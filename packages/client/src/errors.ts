@@ -55,3 +55,13 @@ export class ConnectionLost extends Error {
 export class SessionEnded extends Error {
   override readonly name = "SessionEnded";
 }
+
+/** The connection was lost, and the server no longer has the conversation: start another one. */
+export class ConversationGone extends Error {
+  override readonly name = "ConversationGone";
+}
+
+/** This browser cannot carry a voice over the transport that was asked for: ask for another, or for `auto`. */
+export class TransportUnsupported extends Error {
+  override readonly name = "TransportUnsupported";
+}

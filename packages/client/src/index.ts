@@ -12,6 +12,7 @@ export type {
 export {
   BadAnswer,
   ConnectionLost,
+  ConversationGone,
   InsecureOrigin,
   MicrophoneBusy,
   MicrophoneDenied,
@@ -19,9 +20,11 @@ export {
   ServerBusy,
   ServerUnreachable,
   SessionEnded,
+  TransportUnsupported,
   Unauthorized,
 } from "./errors.ts";
 export type { MicrophoneChoice } from "./microphone.ts";
+export type { TransportAttempt, TransportChoice } from "./race.ts";
 export type { PacketCounts, StatsDigest } from "./stats.ts";
 export type { TranscriptEntry } from "./transcript.ts";
-export type { Transport, TransportListener } from "./transport.ts";
+export type { TransportKind } from "./transport.ts";

@@ -14,12 +14,12 @@ export interface Microphone {
 /** Opens `choice`; `undefined` for none. Throws one of the four microphone errors. */
 export async function openMicrophone(choice: MicrophoneChoice): Promise<Microphone | undefined> {
   if (choice === false) return undefined;
-  if (choice instanceof MediaStream) {
+  if (typeof MediaStream !== "undefined" && choice instanceof MediaStream) {
     const track = choice.getAudioTracks()[0];
     if (!track) throw new NoMicrophone("the given stream has no audio track");
     return { track, release: () => undefined };
   }
-  if (!navigator.mediaDevices?.getUserMedia) {
+  if (!globalThis.navigator?.mediaDevices?.getUserMedia) {
     throw new InsecureOrigin(
       `${location.origin} is neither https nor localhost, so the browser gives it no microphone`,
     );

@@ -18,7 +18,9 @@ export class Router<Events extends object> {
       try {
         (listener as (value: Events[Type]) => void)(value);
       } catch (cause) {
-        reportError(cause);
+        // Node has no reportError.
+        if (typeof reportError === "function") reportError(cause);
+        else console.error(cause);
       }
     }
   }

@@ -69,6 +69,11 @@ export class Timeline {
     if (serverMs !== undefined) this.#events.push({ type: "sluice.speech.report", ended_ms: serverMs });
   }
 
+  /** A pipe that knows what it plays says so. */
+  handlePosition(position: PlayoutPosition): void {
+    this.#report(position);
+  }
+
   /** The loudspeaker falls silent now. */
   handleCut(now: Milli): void {
     this.#report(this.#playout.handleEnd(now, this.#played()));

@@ -1,17 +1,31 @@
-/** What a conversation needs of its pipe. WebRTC is the first; WebTransport and WebSocket fit the same shape. */
-import type { PlayedAudio } from "./playout-tracker.ts";
+/** What a conversation needs of its pipe, whichever it is. */
+import type { ClientEventInput, ServerEvent } from "@sluice/realtime";
+import type { PlayedAudio, PlayoutPosition } from "./playout-tracker.ts";
 import type { StatsDigest } from "./stats.ts";
+
+/** The pipes there are. */
+export type TransportKind = "webtransport" | "webrtc" | "websocket";
 
 /** A pipe to the server: events both ways, the caller's voice up, the agent's voice down to the loudspeaker. */
 export interface Transport {
+  readonly kind: TransportKind;
+  /**
+   * The client says to the server what of an interrupted answer was heard (`conversation.item.truncate`), because the server
+   * does not follow it; known once the session is there.
+   */
+  readonly truncates: boolean;
+  /** Opens the pipe; rejects with why it could not. */
+  dial(): Promise<void>;
   /** Sends one event. Kept until the pipe opens. */
   send(text: string): void;
-  /** What the loudspeaker was last given; `undefined` before the first sample, or where the browser cannot tell. */
+  /** The session is set up: the caller's voice may be sent, from `audioFromMs` of it on. */
+  begin(audioFromMs: number): void;
+  /** Every event of the server, once, in order: what concerns playout is the pipe's affair. */
+  handleEvent(event: ServerEvent): void;
+  /** What the loudspeaker was last given, on pipes with RTP; `undefined` before the first sample, or without RTP. */
   played(): PlayedAudio | undefined;
   /** Ends the sound at once, whatever is still on its way. */
-  silence(): void;
-  /** Undoes {@link Transport.silence}. */
-  restore(): void;
+  cut(): void;
   /** Measures loudness and latency of the output with `context` from now on. */
   measureWith(context: AudioContext): void;
   /** Loudness of the agent now, 0 to 1 RMS. */
@@ -20,7 +34,7 @@ export interface Transport {
   setMicrophone(track: MediaStreamTrack | null): Promise<void>;
   /** Tries to play again after the browser refused to without a gesture. */
   resumePlayout(): Promise<void>;
-  /** The agent begins or ends to speak; audio that is missing in between is not. */
+  /** An item is heard, for the counters of what was concealed. */
   handlePlayout(playing: boolean): void;
   stats(): Promise<StatsDigest>;
   /** Hangs up. No callback follows. */
@@ -34,6 +48,13 @@ export interface TransportListener {
   onPath(whole: boolean): void;
   /** The browser plays nothing before the person clicks or types. */
   onPlayoutBlocked(): void;
-  /** The pipe is gone for good; nothing follows. */
-  onClosed(reason: Error | undefined): void;
+  /** So much of an item was heard; pipes without RTP say it by themselves. */
+  onPlayed(position: PlayoutPosition): void;
+  /** An event that the pipe itself wants sent. */
+  onOutgoing(event: ClientEventInput): void;
+  /**
+   * The pipe is gone for good; nothing follows. `lost`: not because anybody wanted it, so that a conversation may go on over
+   * another one.
+   */
+  onClosed(reason: Error | undefined, lost: boolean): void;
 }

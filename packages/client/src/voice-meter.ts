@@ -48,11 +48,13 @@ export interface MeterHost {
   readonly ready: Promise<void>;
 }
 
-/** Makes the audio context that measures, not plays; `undefined` where the browser has none. */
-export function openMeterHost(): MeterHost | undefined {
-  if (typeof AudioContext === "undefined") return undefined;
-  const context = new AudioContext({ latencyHint: "interactive" });
-  return { context, ready: load(context) };
+/** Measures in `context`, or in one of its own; `undefined` where the browser has none. */
+export function openMeterHost(context = createContext()): MeterHost | undefined {
+  return context && { context, ready: load(context) };
+}
+
+function createContext(): AudioContext | undefined {
+  return typeof AudioContext === "undefined" ? undefined : new AudioContext({ latencyHint: "interactive" });
 }
 
 /** Measures `track` until the returned function is called. Await the host's `ready` before. */

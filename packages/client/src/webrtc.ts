@@ -3,9 +3,11 @@
  * SDP offer (OpenAI Realtime API, `POST /v1/realtime/calls`). The request leaves before ICE has gathered anything: the
  * server answers with its own candidates and learns ours from the checks.
  */
-import { BadAnswer, ConnectionLost, ServerBusy, ServerUnreachable, Unauthorized } from "./errors.ts";
+import type { ServerEvent } from "@sluice/realtime";
+import { BadAnswer, ConnectionLost } from "./errors.ts";
 import { Loudspeaker } from "./loudspeaker.ts";
 import type { PlayedAudio } from "./playout-tracker.ts";
+import { authorization, postCall } from "./signaling.ts";
 import { type StatsDigest, StatsReader } from "./stats.ts";
 import type { Transport, TransportListener } from "./transport.ts";
 
@@ -14,8 +16,8 @@ export interface WebRtcOptions {
   readonly callsUrl: URL;
   readonly token: string | undefined;
   readonly playout: boolean;
-  /** How long a broken path is mended before the call counts as lost. */
-  readonly reconnectMs: number;
+  /** How long a broken path is mended before the call counts as lost; asked for when it breaks. */
+  readonly mendMs: () => number;
   /** Ends the dialling. */
   readonly signal: AbortSignal;
 }
@@ -23,6 +25,10 @@ export interface WebRtcOptions {
 const RESTART_AFTER_MS = 1_000;
 const RESTART_EVERY_MS = 3_000;
 const MAX_QUEUED_EVENTS = 1_000;
+/** How long after the server's cut the jitter buffer may still hold what was cut. */
+const DRAIN_MS = 250;
+/** A cut of ours is answered by the server; when it is not, nothing is worth more silence than this. */
+const MAX_SILENCE_MS = 2_000;
 
 /**
  * Has the browser start what a first call waits for (network process, certificate, codecs): 100 to 200 ms in a fresh
@@ -41,6 +47,8 @@ export async function prepareWebRtc(): Promise<void> {
 
 /** A call over WebRTC. */
 export class WebRtcTransport implements Transport {
+  readonly kind = "webrtc";
+  readonly truncates = false;
   readonly #options: WebRtcOptions;
   readonly #listener: TransportListener;
   readonly #peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
@@ -53,6 +61,7 @@ export class WebRtcTransport implements Transport {
   #hangupUrl: URL | undefined;
   #closed = false;
   #restart: ReturnType<typeof setTimeout> | undefined;
+  #restoreTimer: ReturnType<typeof setTimeout> | undefined;
   #brokenSince: number | undefined;
 
   constructor(options: WebRtcOptions, listener: TransportListener) {
@@ -67,7 +76,7 @@ export class WebRtcTransport implements Transport {
     this.#channel.onmessage = ({ data }) => {
       if (typeof data === "string" && !this.#closed) listener.onMessage(data);
     };
-    this.#channel.onclose = () => this.#end(undefined);
+    this.#channel.onclose = () => this.#end(undefined, false);
     this.#peer.onconnectionstatechange = () => this.#followPath();
     // jitterBufferTarget stays the browser's: 0 saved no measurable delay in Chromium 156 and made more gaps.
     this.#peer.ontrack = ({ track }) => {
@@ -78,7 +87,9 @@ export class WebRtcTransport implements Transport {
   /** Makes the offer and takes the server's answer. */
   async dial(): Promise<void> {
     await this.#peer.setLocalDescription();
-    const response = await this.#post(this.#peer.localDescription!.sdp);
+    const { callsUrl, token, signal } = this.#options;
+    const body = { type: "application/sdp", text: this.#peer.localDescription!.sdp };
+    const response = await postCall(callsUrl, token, body, signal);
     const location = response.headers.get("location");
     // Set before anything can fail, so that close() hangs up what the server has opened.
     if (location) this.#hangupUrl = new URL(`${new URL(location, this.#options.callsUrl).href}/hangup`);
@@ -109,12 +120,29 @@ export class WebRtcTransport implements Transport {
     return { atMs, rtpTimestamp: source.rtpTimestamp, latencyMs: this.#loudspeaker.latencyMs() };
   }
 
-  silence(): void {
-    this.#loudspeaker.silence();
+  /** Nothing to do: the browser sends and plays as soon as the path is there. */
+  begin(): void {}
+
+  handleEvent(event: ServerEvent): void {
+    switch (event.type) {
+      case "sluice.utterance.started":
+      case "output_audio_buffer.started":
+        this.#restore();
+        return;
+      case "output_audio_buffer.cleared":
+        this.#silence(DRAIN_MS);
+        this.handlePlayout(false);
+        return;
+      case "output_audio_buffer.stopped":
+        this.handlePlayout(false);
+        return;
+      default:
+        return;
+    }
   }
 
-  restore(): void {
-    this.#loudspeaker.restore();
+  cut(): void {
+    this.#silence(MAX_SILENCE_MS);
   }
 
   measureWith(context: AudioContext): void {
@@ -149,6 +177,7 @@ export class WebRtcTransport implements Transport {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#restart);
+    clearTimeout(this.#restoreTimer);
     // Closing the channel tells the server, unless there is none, or the page goes away before that is sent.
     if (this.#channel.readyState !== "open" || document.visibilityState === "hidden") this.#hangUp();
     this.#loudspeaker.close();
@@ -159,43 +188,26 @@ export class WebRtcTransport implements Transport {
   // keepalive: the request survives the page that makes it. Whether it arrives is the server's consent timer's matter.
   #hangUp(): void {
     if (!this.#hangupUrl) return;
-    const headers = this.#authorization();
+    const headers = authorization(this.#options.token);
     fetch(this.#hangupUrl, { method: "POST", keepalive: true, headers }).catch(() => undefined);
   }
 
-  #end(reason: Error | undefined): void {
+  // Silent until the server has stopped too: what it sent before it heard of the interruption is still on its way.
+  #silence(forMs: number): void {
+    this.#loudspeaker.silence();
+    clearTimeout(this.#restoreTimer);
+    this.#restoreTimer = setTimeout(() => this.#restore(), forMs);
+  }
+
+  #restore(): void {
+    clearTimeout(this.#restoreTimer);
+    this.#loudspeaker.restore();
+  }
+
+  #end(reason: Error | undefined, lost: boolean): void {
     if (this.#closed) return;
     this.close();
-    this.#listener.onClosed(reason);
-  }
-
-  #authorization(): Record<string, string> {
-    return this.#options.token === undefined ? {} : { authorization: `Bearer ${this.#options.token}` };
-  }
-
-  async #post(offer: string): Promise<Response> {
-    const { callsUrl, signal } = this.#options;
-    let response: Response;
-    try {
-      response = await fetch(callsUrl, {
-        method: "POST",
-        headers: { "content-type": "application/sdp", ...this.#authorization() },
-        body: offer,
-        signal,
-      });
-    } catch (cause) {
-      signal.throwIfAborted();
-      throw new ServerUnreachable(`no answer from ${callsUrl.origin}`, { cause });
-    }
-    if (response.ok) return response;
-    const message = `${callsUrl.origin} answered ${response.status}: ${await errorMessage(response)}`;
-    if (response.status === 401 || response.status === 403) throw new Unauthorized(message);
-    if (response.status === 429 || response.status === 503) {
-      const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
-      throw new ServerBusy(message, Number.isFinite(seconds) ? seconds * 1000 : undefined);
-    }
-    if (response.status >= 500) throw new ServerUnreachable(message);
-    throw new BadAnswer(message);
+    this.#listener.onClosed(reason, lost);
   }
 
   #followPath(): void {
@@ -212,7 +224,7 @@ export class WebRtcTransport implements Transport {
       clearTimeout(this.#restart);
       this.#restart = setTimeout(() => this.#mend(), state === "failed" ? 0 : RESTART_AFTER_MS);
     } else if (state === "closed") {
-      this.#end(undefined);
+      this.#end(undefined, false);
     }
   }
 
@@ -220,8 +232,9 @@ export class WebRtcTransport implements Transport {
   // network needs no signaling (RFC 8445 section 9; tried in Chromium 156).
   async #mend(): Promise<void> {
     if (this.#closed || !this.#answer || this.#brokenSince === undefined) return;
-    if (performance.now() - this.#brokenSince > this.#options.reconnectMs) {
-      this.#end(new ConnectionLost(`no path to the server for ${Math.round(this.#options.reconnectMs / 1000)} s`));
+    const mendMs = this.#options.mendMs();
+    if (performance.now() - this.#brokenSince > mendMs) {
+      this.#end(new ConnectionLost(`no path to the server for ${Math.round(mendMs / 1000)} s`), true);
       return;
     }
     this.#restart = setTimeout(() => this.#mend(), RESTART_EVERY_MS);
@@ -230,17 +243,7 @@ export class WebRtcTransport implements Transport {
       await this.#peer.setLocalDescription();
       await this.#peer.setRemoteDescription(this.#answer);
     } catch (cause) {
-      this.#end(new ConnectionLost("the path to the server could not be restarted", { cause }));
+      this.#end(new ConnectionLost("the path to the server could not be restarted", { cause }), true);
     }
-  }
-}
-
-async function errorMessage(response: Response): Promise<string> {
-  const text = await response.text().catch(() => "");
-  try {
-    const message: unknown = JSON.parse(text)?.error?.message;
-    return typeof message === "string" ? message : response.statusText;
-  } catch {
-    return response.statusText || "no reason given";
   }
 }

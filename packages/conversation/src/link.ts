@@ -79,6 +79,6 @@ export interface LinkListener {
   onSent(now: Milli, utterance: Utterance, sentMs: Milli, rtpTimestamp: number | undefined): void;
   /** The utterance is out to its end. */
   onUtteranceEnded(now: Milli, utterance: Utterance): void;
-  /** The pipe is gone; nothing follows. */
-  onClosed(now: Milli, reason: string): void;
+  /** The pipe is gone; nothing follows. `lost`: nobody ended it, so that the client may come back over another one. */
+  onClosed(now: Milli, reason: string, lost?: boolean): void;
 }

@@ -66,6 +66,19 @@ export {
   type Usage,
   zeroUsage,
 } from "./response.ts";
+export {
+  ACK_EVERY,
+  type AckEvent,
+  isCounted,
+  parseResumption,
+  ReceiptCounter,
+  type ReplayLimits,
+  ReplayWindow,
+  type ResumableEvent,
+  type ResumedEvent,
+  type ResumeEvent,
+  type ResumptionEvent,
+} from "./resumption.ts";
 export type * from "./server-events.ts";
 export {
   type AudioFormat,

@@ -153,7 +153,7 @@ export const sessionPatch = z.object({
     .exactOptional(),
   prompt: prompt.nullable().exactOptional(),
   include: z.array(z.string().max(256)).max(32).nullable().exactOptional(),
-  sluice: z.object({ timeline: z.boolean().default(false) }).exactOptional(),
+  sluice: z.object({ timeline: z.boolean().default(false), resume: z.boolean().exactOptional() }).exactOptional(),
 });
 
 /** A change to a session, or the settings that a new one starts with. */

@@ -168,6 +168,8 @@ export interface Session {
 export interface SluiceExtensions {
   /** `sluice.*` events: clock, ledger, turn. */
   readonly timeline: boolean;
+  /** The conversation outlives its connection for a while (docs/resumption.md). */
+  readonly resume?: boolean;
 }
 
 /** A session that only transcribes, as its client is shown it. */

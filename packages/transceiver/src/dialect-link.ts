@@ -50,6 +50,10 @@ class DialectLink implements Link {
     this.#link.duck(gain, rampMs);
   }
 
+  heard(itemId: string, positionMs: Milli): void {
+    this.#link.heard?.(itemId, positionMs);
+  }
+
   close(reason: string): void {
     this.#link.close(reason);
   }

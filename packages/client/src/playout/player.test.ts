@@ -82,7 +82,7 @@ test("the position is told every 100 ms and at the end, to the sample and the fr
   card.player.push("a", 0, voice(250));
   card.player.end("a");
   card.run(300);
-  assert(card.reports.every((report) => report.startedFrame === startedFrame && report.held === 250 * MS));
+  assert(card.reports.every((report) => report.startedFrame === startedFrame));
   // Nothing was stretched: what was heard is what time has passed.
   assert(card.reports.every((report) => report.position === report.frame - startedFrame));
   assert.deepEqual(
@@ -117,10 +117,11 @@ test("cutting one utterance leaves the others", () => {
   card.player.cut(["a", "never-came"]);
   card.run(20);
   card.player.push("never-came", 0, voice(100));
-  assert.equal(card.reports[0]?.utterance, "b");
   card.player.end("b");
   card.run(200);
-  assert.deepEqual(new Set(card.reports.map((report) => report.utterance)), new Set(["b"]));
+  const [cut, ...rest] = card.reports;
+  assert.deepEqual([cut?.utterance, cut?.kind, cut?.startedFrame], ["a", "cut", -1]);
+  assert(rest.length > 1 && rest.every((report) => report.utterance === "b"));
 });
 
 test("ducking ramps the loudness and unducking brings it back", () => {

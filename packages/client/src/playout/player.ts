@@ -12,14 +12,12 @@
 export interface PlayerReport {
   readonly kind: "playing" | "cut" | "ended";
   readonly utterance: string;
-  /** Output frame that carried its first sample. */
+  /** Output frame that carried its first sample; -1: it was cut before that. */
   readonly startedFrame: number;
   /** Sample of the utterance that comes next. */
   readonly position: number;
   /** Output frame that {@link PlayerReport.position} belongs to. */
   readonly frame: number;
-  /** Where the contiguous audio held ends: what a resumed connection need not send again. */
-  readonly held: number;
 }
 
 /** What a player counts. Samples of its own rate. */
@@ -115,8 +113,7 @@ export function createPlayer(rate: number, options: PlayerOptions): Player {
 
   function report(kind: PlayerReport["kind"], track: Track, frame: number): void {
     const position = track.base + track.read;
-    const held = track.base + track.size;
-    reports.push({ kind, utterance: track.id, startedFrame: track.startedFrame, position, frame, held });
+    reports.push({ kind, utterance: track.id, startedFrame: track.startedFrame, position, frame });
     reportAt = frame + reportEvery;
   }
 
@@ -192,7 +189,7 @@ export function createPlayer(rate: number, options: PlayerOptions): Player {
       const track = tracks[i]!;
       if (!isCut(track)) continue;
       dead.push(track.id);
-      if (audible && i === 0) report("cut", track, frame);
+      report("cut", track, frame);
       tracks.splice(i, 1);
     }
     if (!cutsAll && cutting !== undefined) for (const id of cutting) if (dead.indexOf(id) < 0) dead.push(id);

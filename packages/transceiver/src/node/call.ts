@@ -157,6 +157,11 @@ export class Call implements LinkListener {
     return this.#options.id;
   }
 
+  /** The effective settings. */
+  get session(): Session {
+    return this.#conversation.session;
+  }
+
   onOpen(_now: Milli): void {
     this.#handle((now) => this.#conversation.handleOpen(now));
   }

@@ -12,6 +12,7 @@ import {
 } from "@sluice/realtime";
 import type { Logger } from "pino";
 import { inDialect } from "../dialect-link.ts";
+import { ResumableLink } from "../resumption/resumable-link.ts";
 import { Call, type CallEngines } from "./call.ts";
 import { CallTrace } from "./call-trace.ts";
 import type { Metrics } from "./metrics.ts";
@@ -31,6 +32,8 @@ export interface CallsOptions {
   readonly maxCalls: number;
   /** The longest call. */
   readonly maxDurationMs: Milli;
+  /** How long a conversation outlives its connection, where its client asked for it; default 30 s. */
+  readonly resumeGraceMs?: Milli | undefined;
   readonly log: Logger;
   /** Where calls are recorded as spans; default nowhere. */
   readonly tracer?: Tracer | undefined;
@@ -54,11 +57,14 @@ export function createId(prefix: IdPrefix | "rtc" | "sess"): string {
   return `${prefix}_${randomBytes(15).toString("base64url")}`;
 }
 
+const RESUME_GRACE_MS = 30_000;
+
 /** The calls under way. */
 export class Calls {
   readonly #options: CallsOptions;
   readonly #metrics: () => Metrics;
   readonly #calls = new Map<string, Call>();
+  readonly #resumable = new Map<string, ResumableLink>(); // by token
   readonly #emptied: (() => void)[] = [];
   #draining = false;
 
@@ -96,11 +102,12 @@ export class Calls {
       return updated.ok ? updated.session : current;
     }, started);
     let call: Call | undefined;
-    const listener = inDialect(
-      dialect,
-      pipeLink,
-      (link) => (call = this.#create(link, id, session, model !== undefined, pipe)),
-    );
+    let resumable: { readonly link: ResumableLink; forget(): void } | undefined;
+    const listener = inDialect(dialect, pipeLink, (link) => {
+      resumable = this.#makeResumable(link, () => call?.session.sluice?.resume === true);
+      call = this.#create(resumable.link, id, session, model !== undefined, pipe, resumable.forget);
+      return resumable.link.start(call);
+    });
     if (!call || !listener) throw new Error("a call has a listener");
     this.#calls.set(id, call);
     this.#metrics().handleStarted(pipe);
@@ -108,7 +115,7 @@ export class Calls {
     return listener;
   }
 
-  #create(link: Link, id: string, session: Session, modelLocked: boolean, pipe: string): Call {
+  #create(link: Link, id: string, session: Session, modelLocked: boolean, pipe: string, forget: () => void): Call {
     const { now, engines, pipeline, maxDurationMs, log, tracer } = this.#options;
     const description = { id, pipe, model: session.model };
     const trace = tracer && new CallTrace(tracer, Date.now() - now(), now(), description);
@@ -129,9 +136,20 @@ export class Calls {
       onFailure: (code) => trace?.handleFailure(now(), code),
       onEnded: (reason) => {
         trace?.handleEnded(now(), reason);
+        forget();
         this.#handleEnded(id, reason);
       },
     });
+  }
+
+  /** Whether a token opens another connection to a call under way. */
+  isResumable(token: string): boolean {
+    return this.#resumable.has(token);
+  }
+
+  /** Another connection of a call's own client, in place of the one it lost; `undefined` when the call is over. */
+  resume(token: string, link: Link): LinkListener | undefined {
+    return this.#resumable.get(token)?.offer(link);
   }
 
   /** Another connection to a call under way, `undefined` when there is none of that name. */
@@ -162,6 +180,33 @@ export class Calls {
     this.#draining = true;
     for (const call of [...this.#calls.values()]) call.close(reason);
     if (this.#calls.size > 0) await new Promise<void>((resolve) => this.#emptied.push(resolve));
+  }
+
+  #makeResumable(link: Link, isWanted: () => boolean): { readonly link: ResumableLink; forget(): void } {
+    const { now, resumeGraceMs = RESUME_GRACE_MS } = this.#options;
+    let token: string | undefined;
+    let grace: NodeJS.Timeout | undefined;
+    const forget = () => {
+      clearTimeout(grace);
+      if (token !== undefined) this.#resumable.delete(token);
+      token = undefined;
+    };
+    const resumable: ResumableLink = new ResumableLink(link, {
+      graceMs: resumeGraceMs,
+      createEventId: () => createId("event"),
+      isWanted,
+      issueToken: () => {
+        forget();
+        token = randomBytes(24).toString("base64url");
+        this.#resumable.set(token, resumable);
+        return token;
+      },
+      onDetached: () => {
+        grace = setTimeout(() => resumable.expire(now()), resumeGraceMs);
+      },
+      onAttached: () => clearTimeout(grace),
+    });
+    return { link: resumable, forget };
   }
 
   #handleEnded(id: string, reason: string): void {

@@ -39,6 +39,7 @@ async function serve(
     openWebTransport: () => assert.fail("nobody asks for it"),
     hangup: (id: string) => id === "rtc_1",
     has: (id: string) => id === "rtc_1",
+    isResumable: (token: string) => token === "good",
   };
   const errors: unknown[] = [];
   const app = createSignaling({
@@ -454,7 +455,7 @@ test("says that a port is in use", async (t) => {
   const other = serveHttp({
     app: createSignaling({} as never),
     auth: new Auth({ apiKey: undefined, secrets: new ClientSecrets({ key: new Uint8Array(32), random: randomBytes }) }),
-    calls: { has: () => false },
+    calls: { has: () => false, isResumable: () => false },
     host: "127.0.0.1",
     port: server.port,
     now: () => 0,

@@ -29,7 +29,7 @@ export interface HttpOptions {
   /** The application of `createSignaling`. */
   readonly app: Hono<{ Bindings: SignalingBindings }>;
   readonly auth: Auth;
-  readonly calls: Pick<CallDirectory, "has">;
+  readonly calls: Pick<CallDirectory, "has" | "isResumable">;
   readonly host: string;
   /** 0 means any free port. */
   readonly port: number;

@@ -148,7 +148,8 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
       onlyLoopback: apiKey === undefined,
       maxSessions: maxCalls,
       hasRoom: () => calls.hasRoom,
-      accept(link, { id, model: asked, settings }) {
+      accept(link, { id, model: asked, settings, resume }) {
+        if (resume !== undefined) return calls.resume(resume, link) ?? endAtOnce(link);
         if (!calls.hasRoom) throw new AtCapacity();
         return calls.begin(link, { id, pipe: "webtransport", model: asked, defaults: settings });
       },
@@ -160,26 +161,30 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   const relayFor = (header: Header) =>
     options.relays && chooseRelay(options.relays.public, readWhereabouts(header, options.relays.regionHeaders));
   const directory: CallDirectory = {
-    async openWebRtc({ offer, session, defaults, model: asked, header }) {
+    async openWebRtc({ offer, session, defaults, model: asked, header, resume }) {
       const dialect = dialectOf(header);
-      if (!calls.hasRoom) throw new AtCapacity();
+      if (resume === undefined && !calls.hasRoom) throw new AtCapacity();
       return webRtc.answer(
         offer,
-        (link, id) => calls.begin(link, { id, pipe: "webrtc", model: asked, dialect, defaults: [defaults, session] }),
+        (link, id) =>
+          resume === undefined
+            ? calls.begin(link, { id, pipe: "webrtc", model: asked, dialect, defaults: [defaults, session] })
+            : (calls.resume(resume, link) ?? endAtOnce(link)),
         relayFor(header),
       );
     },
-    openWebTransport({ session, defaults, model: asked, leadMs, header, remoteAddress }) {
+    openWebTransport({ session, defaults, model: asked, leadMs, header, remoteAddress, resume }) {
       if (!webTransport) throw new TransportUnavailable("this server has no QUIC engine: use WebRTC or a WebSocket");
-      if (!calls.hasRoom) throw new AtCapacity();
+      if (resume === undefined && !calls.hasRoom) throw new AtCapacity();
       const place = relayFor(header) ?? choosePlace(webRtc.places, remoteAddress, header);
-      const wish = { settings: [defaults, session], model: asked, leadMs, origin: header("origin"), place };
+      const wish = { settings: [defaults, session], model: asked, leadMs, origin: header("origin"), place, resume };
       const answer = webTransport.open(wish);
       if (answer) return answer;
       throw new SettingsTooLong("The session is too long for a URL: send the rest of it as session.update.");
     },
     hangup: (id) => calls.hangup(id),
     has: (id) => calls.has(id),
+    isResumable: (token) => calls.isResumable(token),
   };
   const secretsKey = createHmac("sha256", keyRing.minting.icePasswordKey).update("client secrets").digest();
   const secrets = new ClientSecrets({ key: secretsKey, random: randomBytes });
@@ -204,7 +209,8 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     port,
     tls: options.tls,
     staticDir: options.staticDir,
-    onWebSocket: ({ model: asked, callId, type, dialect, defaults }) => {
+    onWebSocket: ({ model: asked, callId, type, dialect, defaults, resume }) => {
+      if (resume !== undefined) return (link) => calls.resume(resume, link) ?? endAtOnce(link);
       if (callId !== undefined) {
         return (link) => calls.observe(callId, link, dialect) ?? endAtOnce(link);
       }

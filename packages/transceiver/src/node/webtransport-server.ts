@@ -31,7 +31,7 @@ import type {
   QuicIdentity,
   QuicTransportOptions,
 } from "../webtransport/quic-engine.ts";
-import type { SessionRequest } from "../webtransport/session.ts";
+import { CONNECTION_LOST, type SessionRequest } from "../webtransport/session.ts";
 import { type SessionClaims, SessionTokens, TOKEN_SECONDS } from "../webtransport/session-token.ts";
 import type { TlsOptions } from "./http.ts";
 import { Pacer } from "./pacer.ts";
@@ -77,6 +77,8 @@ export interface SessionWish {
   readonly origin: string | undefined;
   /** Where clients send to. */
   readonly place: Address;
+  /** The token of a conversation that goes on over the session. */
+  readonly resume?: string | undefined;
 }
 
 /** Requests for sessions that were refused, by status. */
@@ -177,11 +179,11 @@ export class WebTransportServer {
   }
 
   /** Mints what opens one session; `undefined` when the settings are too long for a URL. */
-  open({ settings, model, leadMs, origin, place }: SessionWish): WebTransportCallAnswer | undefined {
+  open({ settings, model, leadMs, origin, place, resume }: SessionWish): WebTransportCallAnswer | undefined {
     const id = `wt_${randomBytes(16).toString("base64url")}`;
     const expiresAt = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
     const patches = settings.filter((patch) => patch !== undefined);
-    const token = this.#tokens.mint({ id, expiresAt, settings: patches, model, leadMs, origin });
+    const token = this.#tokens.mint({ id, expiresAt, settings: patches, model, leadMs, origin, resume });
     if (token === undefined) return undefined;
     const host = this.#tls?.host ?? (place.address.includes(":") ? `[${place.address}]` : place.address);
     const hashes = this.#tls ? [] : this.#certificates.hashes(Date.now());
@@ -323,9 +325,7 @@ export class WebTransportServer {
       case "closed": {
         if (!connection) return;
         const { by, reason } = event.close;
-        connection.http3.handleClosed(
-          by === "peer" ? "the client hung up" : `the connection was lost (${reason || by})`,
-        );
+        connection.http3.handleClosed(by === "peer" ? "the client hung up" : `${CONNECTION_LOST} (${reason || by})`);
         this.#connections.delete(event.connection);
         this.#pacer.remove(connection.http3);
       }

@@ -13,6 +13,8 @@ export interface WebRtcCallRequest {
   readonly model: string | undefined;
   /** A header of the request by its lower-case name: a CDN's say where the client is. */
   readonly header: (name: string) => string | undefined;
+  /** The token of a conversation that goes on over this call (docs/resumption.md). */
+  readonly resume?: string | undefined;
 }
 
 /** A WebRTC call that was taken. */
@@ -37,6 +39,8 @@ export interface WebTransportCallWish {
   readonly header: (name: string) => string | undefined;
   /** Address of the socket's other end. */
   readonly remoteAddress: string | undefined;
+  /** The token of a conversation that goes on over this call. */
+  readonly resume?: string | undefined;
 }
 
 /** The calls of this server. */
@@ -52,6 +56,8 @@ export interface CallDirectory {
   hangup(callId: string): boolean;
   /** Whether a call of that name is under way. */
   has(callId: string): boolean;
+  /** Whether the token opens another connection to a call under way. */
+  isResumable(token: string): boolean;
 }
 
 /** No room for another call now. */

@@ -8,7 +8,7 @@ import { judgeHandshake } from "./handshake.ts";
 
 const NOW = 1_800_000_000_000;
 const secrets = new ClientSecrets({ key: new Uint8Array(32), random: randomBytes });
-const calls = { has: (id: string) => id === "rtc_1" };
+const calls = { has: (id: string) => id === "rtc_1", isResumable: (token: string) => token === "good" };
 const judge = (target: string, headers: Record<string, string> = {}, apiKey?: string) => {
   const caller = { remoteAddress: "127.0.0.1", header: (name: string) => ({ host: "localhost", ...headers })[name] };
   return judgeHandshake(NOW, target, caller, { auth: new Auth({ apiKey, secrets }), calls });

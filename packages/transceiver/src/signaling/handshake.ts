@@ -2,7 +2,7 @@
 import type { DialectName, SessionPatch, SessionType } from "@sluice/realtime";
 import type { Auth, Caller } from "./auth.ts";
 import type { CallDirectory } from "./calls.ts";
-import { type HttpError, refusalError, requestError } from "./http-error.ts";
+import { conversationGone, type HttpError, refusalError, requestError } from "./http-error.ts";
 
 /** What a client wants of a WebSocket. */
 export interface WebSocketRequest {
@@ -13,6 +13,8 @@ export interface WebSocketRequest {
   /** `?intent=transcription`, or a conversation. */
   readonly type: SessionType;
   readonly dialect: DialectName;
+  /** Present when the client wants to go on with a conversation whose connection it lost. */
+  readonly resume?: string | undefined;
   /** The session that the client's secret carries. */
   readonly defaults: SessionPatch | undefined;
 }
@@ -30,7 +32,7 @@ export function judgeHandshake(
   now: number,
   target: string,
   caller: Caller,
-  { auth, calls }: { readonly auth: Auth; readonly calls: Pick<CallDirectory, "has"> },
+  { auth, calls }: { readonly auth: Auth; readonly calls: Pick<CallDirectory, "has" | "isResumable"> },
 ): HandshakeVerdict {
   const refuse = (error: HttpError): HandshakeVerdict => ({ ok: false, error });
   // A target may also be a whole URL, or nonsense.
@@ -45,6 +47,12 @@ export function judgeHandshake(
   if (intent !== undefined && intent !== "conversation" && intent !== "transcription") {
     const message = `Sessions for '${intent.slice(0, 32)}' are not offered here.`;
     return refuse(requestError(400, "invalid_value", message, "intent"));
+  }
+  const resume = parameter("resume");
+  if (resume !== undefined) {
+    // The token is the client's leave: a secret that was spent on the conversation need not be spent again.
+    if (!calls.isResumable(resume)) return refuse(conversationGone());
+    return { ok: true, request: { model, callId, type: "realtime", dialect: "ga", defaults: undefined, resume } };
   }
   const grant = auth.authorize(now / 1000, caller, callId === undefined);
   if (grant.kind === "refused") return refuse(refusalError(grant));

@@ -22,6 +22,11 @@ export function requestError(status: number, code: string | null, message: strin
   return { status, headers: {}, error: { message, type: "invalid_request_error", param, code } };
 }
 
+/** There is nothing to go on with under this token. */
+export function conversationGone(): HttpError {
+  return requestError(404, "conversation_gone", "No conversation can be resumed with this token.", "resume");
+}
+
 /** The 401, or for a page that may not call 403, to a refused request. */
 export function refusalError({ code, message }: Refusal): HttpError {
   if (code === "forbidden_origin") return requestError(403, code, message, null);

@@ -18,7 +18,15 @@ import type { Auth, Caller, Grant } from "./auth.ts";
 import { isJson, readCall, readJson } from "./body.ts";
 import type { CallDirectory } from "./calls.ts";
 import { cors } from "./cors.ts";
-import { internalError, ParameterError, refusalError, requestError, thrownError, toResponse } from "./http-error.ts";
+import {
+  conversationGone,
+  internalError,
+  ParameterError,
+  refusalError,
+  requestError,
+  thrownError,
+  toResponse,
+} from "./http-error.ts";
 import { createOpenApi } from "./openapi.ts";
 
 /** What the shell knows of a request beyond the request. */
@@ -72,17 +80,18 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
       return grant.kind === "refused" ? toResponse(refusalError(grant)) : then(context, grant);
     };
 
-  const openCall = guarded(async ({ req, env }, grant) => {
+  const answerCall = async ({ req, env }: Context<Env>, grant: Grant | undefined, resume?: string) => {
     const contentType = req.header("content-type") ?? "";
     if (isJson(contentType)) {
       const parsed = parseWebTransportCall(await readJson(req.raw));
       if (!parsed.ok) throw new ParameterError(parsed.error);
       const answer = calls.openWebTransport({
         ...parsed.request,
-        defaults: grant.kind === "secret" ? grant.session : undefined,
+        defaults: grant?.kind === "secret" ? grant.session : undefined,
         model: req.query("model") || undefined,
         header: (name) => req.header(name),
         remoteAddress: env.remoteAddress,
+        ...(resume !== undefined && { resume }),
       });
       const headers = { "cache-control": "no-store", location: `/v1/realtime/calls/${answer.call_id}` };
       return Response.json(answer, { status: 201, headers });
@@ -91,13 +100,21 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
     const { callId, answer } = await calls.openWebRtc({
       offer: sdp,
       session: session === undefined ? undefined : readSession(session),
-      defaults: grant.kind === "secret" ? grant.session : undefined,
+      defaults: grant?.kind === "secret" ? grant.session : undefined,
       model: req.query("model") || undefined,
       header: (name) => req.header(name),
+      ...(resume !== undefined && { resume }),
     });
     const headers = { "content-type": "application/sdp", location: `/v1/realtime/calls/${callId}` };
     return new Response(answer, { status: 201, headers });
-  }, true);
+  };
+  const beginCall = guarded(answerCall, true);
+  /** The token of a conversation is its client's leave to go on with it. */
+  const openCall = (context: Context<Env>) => {
+    const resume = context.req.query("resume");
+    if (resume === undefined) return beginCall(context);
+    return calls.isResumable(resume) ? answerCall(context, undefined, resume) : toResponse(conversationGone());
+  };
 
   /** Mints a secret for sessions that start with `session`; a secret cannot mint another. */
   const mint = (grant: Grant, session: SessionPatch | undefined, life: number | undefined, singleUse: boolean) => {

@@ -165,7 +165,7 @@ export class WebRtcSession implements Link {
   handleTimeout(now: Milli): void {
     if (this.#ended) return;
     this.#ice.handleTimeout(now);
-    if (this.#ice.expired) return this.#end("the peer stopped answering: no ICE consent for 30 s");
+    if (this.#ice.expired) return this.#end("the peer stopped answering: no ICE consent for 30 s", true);
     if (!this.#connected && now >= this.#handshakeDeadline) return this.#end("the handshake was not finished in time");
     this.#dtls.handleTimeout(now);
     if (!this.#connected) return;
@@ -388,7 +388,7 @@ export class WebRtcSession implements Link {
     }
   }
 
-  #end(reason: string): void {
+  #end(reason: string, lost = false): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#sctp?.close();
@@ -396,7 +396,7 @@ export class WebRtcSession implements Link {
     const listener = this.#listener;
     this.#listener = undefined;
     try {
-      listener?.onClosed(this.#options.now(), reason);
+      listener?.onClosed(this.#options.now(), reason, lost);
     } catch (error) {
       this.#options.onListenerError(error);
     }

@@ -101,6 +101,11 @@ const CHARS_PER_EVENT = 16 * 1024;
 /** Bytes of a binary message: half a minute of speech. */
 const MAX_TALK_SIZE = 256 * 1024;
 
+const TOO_SLOW = "the client reads too slowly";
+const SILENT = "the client fell silent";
+/** Ends that the network is to blame for: the client may come back. */
+const LOST: ReadonlySet<string> = new Set([TOO_SLOW, SILENT]);
+
 // RFC 6455, section 7.4.1, and the registry.
 const CLOSE_NORMAL = 1000;
 const CLOSE_GOING_AWAY = 1001;
@@ -162,7 +167,7 @@ export class WebSocketLink implements Link {
     this.#socket.send(data);
     if (this.#socket.bufferedAmount <= this.#options.limits.maxBuffered) return;
     this.#options.counters.overflowed += 1;
-    this.#close(CLOSE_TRY_LATER, "the client reads too slowly");
+    this.#close(CLOSE_TRY_LATER, TOO_SLOW);
     // What waits would keep a closing frame waiting as well.
     this.#socket.terminate();
   }
@@ -225,13 +230,14 @@ export class WebSocketLink implements Link {
   /** The socket is closed. */
   handleClosed(now: Milli, code: number): void {
     const byClient = code === CLOSE_NORMAL || code === CLOSE_GOING_AWAY || code === 1005;
+    const lost = this.#closing === undefined ? !byClient : LOST.has(this.#closing);
     const reason = this.#closing ?? (byClient ? "the client hung up" : `the connection was lost (${code})`);
     this.#closing = reason;
     const listener = this.#listener;
     this.#listener = undefined;
     this.#downlink?.close();
     this.#codecs?.decoder.free();
-    listener?.onClosed(now, reason);
+    listener?.onClosed(now, reason, lost);
   }
 
   /** When speech is to go on; pings are the business of {@link WebSocketLink.handleTick}. */
@@ -248,7 +254,7 @@ export class WebSocketLink implements Link {
     const { pingMs, idleMs } = this.#options.limits;
     if (now - this.#heardAt >= idleMs) {
       if (this.#closing === undefined) this.#options.counters.timedOut += 1;
-      this.#closing ??= "the client fell silent";
+      this.#closing ??= SILENT;
       this.#socket.terminate();
     } else if (now - this.#pingedAt >= pingMs && this.#closing === undefined) {
       this.#pingedAt = now;

@@ -21,7 +21,7 @@ import type { OpusDecoder, OpusEncoder } from "../media/opus.ts";
 import { RateLimit } from "../websocket/rate-limit.ts";
 import { OutgoingStream } from "./outgoing-stream.ts";
 import type { QuicDirection, QuicStream } from "./quic-engine.ts";
-import type { Session, SessionListener } from "./session.ts";
+import { CONNECTION_LOST, type Session, type SessionListener } from "./session.ts";
 import { Uplink, type UplinkAudio, type UplinkCounts } from "./uplink.ts";
 
 /** Bounds of a link. */
@@ -90,6 +90,7 @@ export interface WebTransportLinkStats extends UplinkCounts {
 }
 
 const BYTES_PER_EVENT = 16 * 1024;
+const TOO_SLOW = "the client reads too slowly";
 /** Events go before speech, and speech that is heard sooner before speech that is heard later. */
 const EVENT_PRIORITY = 1_000_000;
 
@@ -250,13 +251,14 @@ export class WebTransportLink implements Link, SessionListener {
   onClosed(_code: number, reason: string): void {
     if (this.#ended) return;
     this.#ended = true;
+    const lost = this.#closing === undefined ? reason.startsWith(CONNECTION_LOST) : this.#closing === TOO_SLOW;
     this.#closing ??= reason === "" ? "the client hung up" : reason;
     this.#utterances.clear();
     this.#heardOut.clear();
     this.#incoming.clear();
     const listener = this.#listener;
     this.#listener = undefined;
-    listener?.onClosed(this.#options.now(), this.#closing);
+    listener?.onClosed(this.#options.now(), this.#closing, lost);
     this.#options.onEnded(this.#closing);
     this.#options.onInput();
   }
@@ -379,7 +381,7 @@ export class WebTransportLink implements Link, SessionListener {
     for (const utterance of this.#utterances.values()) waiting += utterance.waiting;
     if (waiting <= this.#options.limits.maxBuffered || this.#closing !== undefined) return;
     this.#options.counters.overflowed += 1;
-    this.#close(closeCodes.tooSlow, "the client reads too slowly");
+    this.#close(closeCodes.tooSlow, TOO_SLOW);
   }
 
   #break(reason: string): void {

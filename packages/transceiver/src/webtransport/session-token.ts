@@ -20,6 +20,8 @@ export interface SessionClaims {
   readonly leadMs: number;
   /** The page that asked, whose `Origin` alone may open the session; `undefined`: a server asked. */
   readonly origin: string | undefined;
+  /** The token of a conversation that goes on over this session (docs/resumption.md). */
+  readonly resume?: string | undefined;
 }
 
 /** What became of a token. */

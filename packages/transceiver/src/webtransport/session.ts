@@ -1,6 +1,9 @@
 /** One WebTransport session (draft-ietf-webtrans-http3): streams and datagrams with an application's own codes. */
 import type { QuicDatagramResult, QuicDirection, QuicStream } from "./quic-engine.ts";
 
+/** How the reason begins when the connection died under a session, so that its client may come back. */
+export const CONNECTION_LOST = "the connection was lost";
+
 /** What a session tells whoever uses it. Nothing follows `onClosed`. */
 export interface SessionListener {
   /** The peer opened a stream. */

@@ -1,0 +1,310 @@
+/**
+ * A conversation's pipe that outlives its connections (docs/resumption.md): stands between the conversation and whichever
+ * link carries it now, counts events both ways, keeps what the client has not acknowledged and the speech that the ear has
+ * not had, and gives both to the next link. For clients that did not ask it is the link itself. Sans-IO.
+ */
+import {
+  type EarlyAudio,
+  type Link,
+  type LinkCapabilities,
+  type LinkListener,
+  type Milli,
+  type OrderedAudio,
+  type Pcm,
+  SAMPLES_PER_MS,
+  type Utterance,
+} from "@sluice/conversation";
+import { isCounted, parseResumption, ReceiptCounter, ReplayWindow, type ResumeEvent } from "@sluice/realtime";
+
+/** What a resumable link needs of its surroundings. */
+export interface ResumableLinkOptions {
+  /** How long the conversation is kept without a connection. */
+  readonly graceMs: Milli;
+  /** A new `event_…` id. */
+  readonly createEventId: () => string;
+  /** A new token that opens one connection; the one before is void. */
+  readonly issueToken: () => string;
+  /** Whether the client asked for it by now. */
+  readonly isWanted: () => boolean;
+  /** The connection is gone: call {@link ResumableLink.expire} after the grace, unless it is attached before. */
+  readonly onDetached: () => void;
+  readonly onAttached: () => void;
+}
+
+/** Speech that the ear has not had. */
+interface Kept {
+  readonly utterance: Utterance;
+  pieces: Pcm[];
+  /** Where in the utterance `pieces` begins. */
+  fromMs: Milli;
+  ended: boolean;
+}
+
+/** Utterances kept; a response has one or a few. */
+const MAX_KEPT = 16;
+
+/** A pipe that outlives its connections. */
+export class ResumableLink implements Link {
+  readonly #options: ResumableLinkOptions;
+  readonly #kept = new Map<string, Kept>(); // by item, oldest first
+  readonly #receipts = new ReceiptCounter();
+  #replay: ReplayWindow | undefined; // present: the client asked
+  #listener: LinkListener | undefined;
+  #link: Link;
+  #isAttached = true;
+  #awaitsResume = false; // a new link is here, and its client has not said yet what it has
+  #closed = false;
+  #offsetMs: Milli = 0; // from the link's clock of the caller's audio to the conversation's
+  #audioEndMs: Milli = 0; // in the conversation's
+
+  constructor(link: Link, options: ResumableLinkOptions) {
+    this.#link = link;
+    this.#options = options;
+  }
+
+  /** Of the link that carries it now, or did last. */
+  get capabilities(): LinkCapabilities {
+    const current = () => this.#link.capabilities;
+    return {
+      get playout() {
+        return current().playout;
+      },
+      get leadMs() {
+        return current().leadMs;
+      },
+      get audioInEvents() {
+        return current().audioInEvents;
+      },
+      get reset() {
+        return current().reset;
+      },
+      get playoutReports() {
+        return current().playoutReports;
+      },
+    };
+  }
+
+  /** Begins: `listener` is the conversation; the result is to hear the first link. */
+  start(listener: LinkListener): LinkListener {
+    this.#listener = listener;
+    return this.#hear(this.#link, (now) => listener.onOpen(now));
+  }
+
+  /** Another connection of the same client; the result is to hear it. It carries the conversation once it is open. */
+  offer(link: Link): LinkListener {
+    return this.#hear(link, () => this.#attach(link));
+  }
+
+  /** The grace is over. */
+  expire(now: Milli): void {
+    if (!this.#isAttached) this.#end(now, "the connection was lost and did not come back");
+  }
+
+  sendEvent(event: { readonly type: string }): void {
+    if (this.#replay) {
+      const json = JSON.stringify(event);
+      if (isCounted(json)) this.#replay.push(json);
+    }
+    if (this.#isLive) this.#link.sendEvent(event);
+  }
+
+  play(utterance: Utterance, pcm: Pcm): void {
+    if (this.#replay) this.#keep(utterance).pieces.push(pcm);
+    if (this.#isLive) this.#link.play(utterance, pcm);
+  }
+
+  endUtterance(utterance: Utterance): void {
+    if (this.#replay) this.#keep(utterance).ended = true;
+    if (this.#isLive) this.#link.endUtterance(utterance);
+  }
+
+  flush(): void {
+    this.#kept.clear();
+    if (this.#isLive) this.#link.flush();
+  }
+
+  duck(gain: number, rampMs: Milli): void {
+    if (this.#isLive) this.#link.duck(gain, rampMs);
+  }
+
+  heard(itemId: string, positionMs: Milli): void {
+    this.#forget(itemId, positionMs);
+    if (this.#isLive) this.#link.heard?.(itemId, positionMs);
+  }
+
+  close(reason: string): void {
+    this.#closed = true;
+    if (this.#isAttached) this.#link.close(reason);
+  }
+
+  /** Events and speech go out as they come; otherwise they wait for the client's word on what it has. */
+  get #isLive(): boolean {
+    return this.#isAttached && !this.#awaitsResume;
+  }
+
+  #hear(link: Link, onOpen: (now: Milli) => void): LinkListener {
+    const isCurrent = () => this.#isAttached && this.#link === link && !this.#closed;
+    return {
+      onOpen: (now) => onOpen(now),
+      onMessage: (now, text) => {
+        if (isCurrent()) this.#receive(now, text);
+      },
+      onEarlyAudio: (now, audio) => {
+        if (isCurrent()) this.#listener?.onEarlyAudio(now, this.#place(audio));
+      },
+      onOrderedAudio: (now, audio) => {
+        if (isCurrent()) this.#hearOrdered(now, audio);
+      },
+      onSent: (now, utterance, sentMs, rtpTimestamp) => {
+        if (!isCurrent()) return;
+        // Where we pace the speech, what is out is heard, as far as anybody can say.
+        if (!link.capabilities.reset) this.#forget(utterance.itemId, (utterance.startMs ?? 0) + sentMs);
+        this.#listener?.onSent(now, utterance, sentMs, rtpTimestamp);
+      },
+      onUtteranceEnded: (now, utterance) => {
+        if (!isCurrent()) return;
+        this.#kept.delete(utterance.itemId);
+        this.#listener?.onUtteranceEnded(now, utterance);
+      },
+      onClosed: (now, reason, lost) => {
+        if (this.#link !== link || !this.#isAttached) return;
+        if (lost !== true || this.#closed || !this.#replay || this.#replay.overflowed) return this.#end(now, reason);
+        this.#isAttached = false;
+        this.#options.onDetached();
+      },
+    };
+  }
+
+  #end(now: Milli, reason: string): void {
+    const listener = this.#listener;
+    this.#listener = undefined;
+    this.#isAttached = false;
+    this.#kept.clear();
+    listener?.onClosed(now, reason);
+  }
+
+  /** The client came back, over whatever works. */
+  #attach(link: Link): void {
+    if (!this.#listener || this.#closed || !this.#replay || this.#replay.overflowed) {
+      link.close("the conversation is over");
+      return;
+    }
+    const before = this.#link;
+    const wasAttached = this.#isAttached;
+    const goesOn = carriesFrames(before) && carriesFrames(link);
+    const audio_ms = goesOn ? Math.max(0, this.#audioEndMs - this.#offsetMs) : null;
+    if (!goesOn) this.#offsetMs = this.#audioEndMs;
+    this.#link = link;
+    this.#isAttached = true;
+    this.#awaitsResume = true;
+    // The client knows best that its old connection is dead.
+    if (wasAttached) before.close("the conversation goes on over another connection");
+    this.#options.onAttached();
+    this.#tell({ type: "sluice.resumed", received: this.#receipts.received, audio_ms });
+  }
+
+  #receive(now: Milli, text: string): void {
+    const resumption = this.#replay && parseResumption(text);
+    if (resumption?.type === "sluice.ack") {
+      if (!this.#replay!.acknowledge(resumption.received)) this.#break(now);
+    } else if (resumption?.type === "sluice.resume") {
+      if (this.#awaitsResume) this.#resume(now, resumption);
+    } else if (!this.#awaitsResume) {
+      if (this.#replay && isCounted(text) && this.#receipts.count()) this.#tell({ ...this.#receipts.acknowledge() });
+      this.#listener?.onMessage(now, text);
+      if (!this.#replay && text.includes('"sluice"') && asksForResume(text) && this.#options.isWanted()) this.#begin();
+    }
+  }
+
+  /** Counting begins here, on both sides. */
+  #begin(): void {
+    this.#replay = new ReplayWindow();
+    this.#tellToken();
+  }
+
+  #resume(now: Milli, { received, item_id, position_ms }: ResumeEvent): void {
+    const replay = this.#replay!;
+    if (!replay.acknowledge(received)) return this.#break(now);
+    this.#tellToken();
+    this.#awaitsResume = false;
+    for (const json of replay.unacknowledged) this.#link.sendEvent(JSON.parse(json));
+    if (item_id !== undefined && position_ms !== undefined) this.#heardUntil(now, item_id, position_ms);
+    for (const kept of this.#kept.values()) {
+      const utterance = { ...kept.utterance, startMs: kept.fromMs };
+      for (const pcm of kept.pieces) this.#link.play(utterance, pcm);
+      if (kept.ended) this.#link.endUtterance(utterance);
+    }
+  }
+
+  /** The client's word on where the ear is: what comes before is over. */
+  #heardUntil(now: Milli, itemId: string, positionMs: Milli): void {
+    if (!this.#kept.has(itemId)) return;
+    for (const { utterance } of [...this.#kept.values()]) {
+      if (utterance.itemId === itemId) break;
+      this.#kept.delete(utterance.itemId);
+      this.#listener?.onUtteranceEnded(now, utterance);
+    }
+    this.#forget(itemId, positionMs);
+  }
+
+  #break(now: Milli): void {
+    this.#link.close("the client counts events that were never sent");
+    this.#end(now, "the client counts events that were never sent");
+  }
+
+  #hearOrdered(now: Milli, audio: OrderedAudio): void {
+    const { pcm, mediaMs, origin } = { ...audio, ...this.#place(audio) };
+    this.#audioEndMs = Math.max(this.#audioEndMs, mediaMs + pcm.length / SAMPLES_PER_MS);
+    this.#listener?.onOrderedAudio(now, { pcm, mediaMs, origin });
+  }
+
+  #place({ pcm, mediaMs }: EarlyAudio): EarlyAudio {
+    return { pcm, mediaMs: mediaMs + this.#offsetMs };
+  }
+
+  #keep(utterance: Utterance): Kept {
+    const known = this.#kept.get(utterance.itemId);
+    if (known) return known;
+    const kept: Kept = { utterance, pieces: [], fromMs: 0, ended: false };
+    this.#kept.set(utterance.itemId, kept);
+    if (this.#kept.size > MAX_KEPT) this.#kept.delete(this.#kept.keys().next().value!);
+    return kept;
+  }
+
+  /** What lies before `ms` of the item was heard. */
+  #forget(itemId: string, ms: Milli): void {
+    const kept = this.#kept.get(itemId);
+    if (!kept) return;
+    for (let first = kept.pieces[0]; first; first = kept.pieces[0]) {
+      const samples = Math.round((ms - kept.fromMs) * SAMPLES_PER_MS);
+      if (samples <= 0) return;
+      if (samples < first.length) {
+        kept.pieces[0] = first.subarray(samples);
+        kept.fromMs += samples / SAMPLES_PER_MS;
+        return;
+      }
+      kept.pieces.shift();
+      kept.fromMs += first.length / SAMPLES_PER_MS;
+    }
+  }
+
+  #tellToken(): void {
+    this.#tell({ type: "sluice.resumable", token: this.#options.issueToken(), grace_ms: this.#options.graceMs });
+  }
+
+  #tell(event: { readonly type: string; readonly [field: string]: unknown }): void {
+    const { type, ...fields } = event;
+    this.#link.sendEvent({ type, event_id: this.#options.createEventId(), ...fields } as { readonly type: string });
+  }
+}
+
+/** The caller's audio is on a clock of the client's own, which the next connection goes on with. */
+function carriesFrames({ capabilities }: Link): boolean {
+  return capabilities.reset && !capabilities.audioInEvents;
+}
+
+/** Whether this is the very event behind which counting begins: the client counts from there, too. */
+function asksForResume(text: string): boolean {
+  const event = JSON.parse(text) as { type?: unknown; session?: { sluice?: { resume?: unknown } } };
+  return event.type === "session.update" && event.session?.sluice?.resume === true;
+}
