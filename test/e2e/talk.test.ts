@@ -108,8 +108,8 @@ test("over every pipe a sentence is answered in the caller's own voice, and each
           // The page measured mouth and ear itself, so the stages reach from one to the other.
           const whole = said.filter((event) => event.type === "sluice.turn" && event.clock === "client");
           assert(whole.length > 0, "turns were measured at mouth and ear");
-          const names = whole[0]!.stages?.map(({ name }) => name);
-          assert.deepEqual(names, ["capture", "silence", "endpointing", "engine", "egress", "playout"]);
+          const stages = whole[0]!.stages?.map(({ name }) => name);
+          assert.deepEqual(stages, ["capture", "silence", "endpointing", "engine", "egress", "playout"]);
           const truncated = said.filter(({ type }) => type === "conversation.item.truncated");
           assert(truncated.length >= 6, `${truncated.length} answers were truncated`);
           for (const { audio_end_ms } of truncated) {

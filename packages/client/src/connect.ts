@@ -1,6 +1,6 @@
 /** Opens a conversation: microphone, pipe and session at the same time, because each waits on something else. */
 import type { ClientEventInput } from "@sluice/realtime";
-import { BufferedTransport } from "./buffered.ts";
+import { BufferedTransport, type Channel, type ChannelListener } from "./buffered.ts";
 import { Conversation, type Opened } from "./conversation.ts";
 import { ConnectionLost, ConversationGone, TransportUnsupported } from "./errors.ts";
 import { type Microphone, type MicrophoneChoice, openMicrophone } from "./microphone.ts";
@@ -10,6 +10,7 @@ import type { TransportKind } from "./transport.ts";
 import { openMeterHost } from "./voice-meter.ts";
 import { prepareWebRtc, WebRtcTransport } from "./webrtc.ts";
 import { WebSocketChannel } from "./websocket.ts";
+import { WebTransportChannel } from "./webtransport.ts";
 
 /** Settings of a session, as `session.update` takes them; all optional. */
 export type SessionSettings = Omit<ClientEventInput<"session.update">["session"], "type" | "sluice">;
@@ -50,6 +51,8 @@ const RECONNECT_MS = 30_000;
 const STAGGER_MS = 2_000;
 /** A path that ICE cannot mend by then is given up for a new connection, where there may be one. */
 const MEND_MS = 4_000;
+/** Speech that the server may send ahead of the ear: what an outage of that length does not interrupt. */
+const LEAD_MS = 10_000;
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 5_000;
 
@@ -57,7 +60,7 @@ const MAX_RETRY_MS = 5_000;
  * The best first. WebTransport loses nothing and needs the fewest round trips; WebRTC is next to it where UDP works; a
  * WebSocket works everywhere and delays everything behind one lost segment.
  */
-const PREFERENCE: readonly TransportKind[] = ["webrtc", "websocket"];
+const PREFERENCE: readonly TransportKind[] = ["webtransport", "webrtc", "websocket"];
 
 /**
  * Starts a conversation. Call it from a click: browsers play sound and open microphones only then. Resolves once the
@@ -211,7 +214,7 @@ class Opening {
   #can(kind: TransportKind): boolean {
     if (kind === "webrtc") return typeof RTCPeerConnection !== "undefined";
     if (kind === "websocket") return typeof WebSocket !== "undefined";
-    return false;
+    return typeof WebTransport !== "undefined";
   }
 
   #isBuffered(kind: TransportKind | undefined): boolean {
@@ -243,14 +246,29 @@ class Opening {
       }
       return candidate;
     }
-    const url = this.#url("v1/realtime", resume);
-    url.protocol = url.protocol.replace("http", "ws");
     const make = (sound: Sound | undefined) =>
       new Candidate((listener) => {
-        const settings = { url, token, audio: sound !== undefined };
-        return new BufferedTransport((heard) => new WebSocketChannel(settings, heard), sound, listener);
+        const connect = (heard: ChannelListener) => this.#channel(kind, resume, sound !== undefined, signal, heard);
+        return new BufferedTransport(connect, sound, listener);
       });
     return this.#wantsSound ? this.#openSound().then(make) : make(undefined);
+  }
+
+  #channel(
+    kind: TransportKind,
+    resume: string | undefined,
+    audio: boolean,
+    signal: AbortSignal,
+    listener: ChannelListener,
+  ): Channel {
+    const { token } = this.#options;
+    if (kind === "webtransport") {
+      const callsUrl = this.#url("v1/realtime/calls", resume);
+      return new WebTransportChannel({ callsUrl, token, leadMs: LEAD_MS, signal }, listener);
+    }
+    const url = this.#url("v1/realtime", resume);
+    url.protocol = url.protocol.replace("http", "ws");
+    return new WebSocketChannel({ url, token, audio }, listener);
   }
 
   #url(path: string, resume: string | undefined): URL {

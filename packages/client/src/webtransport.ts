@@ -1,0 +1,284 @@
+/**
+ * The WebTransport channel (docs/webtransport.md): events on one bidirectional stream, a stream per talkspurt up, the newest
+ * frame once more as a datagram, a stream per utterance down.
+ */
+import {
+  closeCodes,
+  EventDecoder,
+  encodeEvent,
+  encodeEventsStart,
+  encodeFrame,
+  encodeFrameDatagram,
+  encodeTalkspurtStart,
+  KindDecoder,
+  streamCodes,
+  streamKinds,
+  UtteranceDecoder,
+  type WebTransportCallAnswer,
+} from "@sluice/realtime";
+import type { Channel, ChannelListener, SpokenUtterance } from "./buffered.ts";
+import type { CapturedFrame } from "./capture/recorder.ts";
+import { BadAnswer, ConnectionLost, ServerUnreachable } from "./errors.ts";
+import { postCall } from "./signaling.ts";
+
+/** What a WebTransport session needs to be opened. */
+export interface WebTransportOptions {
+  readonly callsUrl: URL;
+  readonly token: string | undefined;
+  /** How far ahead of the ear the server may send. */
+  readonly leadMs: number;
+  /** Ends the dialling. */
+  readonly signal: AbortSignal;
+}
+
+/** More waits in the recorder, not in the stack. */
+const MAX_UNSENT = 1024 * 1024;
+
+/** A connection over WebTransport. */
+export class WebTransportChannel implements Channel {
+  readonly kind = "webtransport";
+  readonly frames = true;
+  readonly #options: WebTransportOptions;
+  readonly #listener: ChannelListener;
+  #session: WebTransport | undefined;
+  #events: Outgoing | undefined;
+  #talkspurt: Outgoing | undefined;
+  #datagrams: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  #talkspurts = 0;
+  #queued: string[] = [];
+  #closed = false;
+  #hangUp: (() => void) | undefined;
+  received = 0;
+  sent = 0;
+
+  constructor(options: WebTransportOptions, listener: ChannelListener) {
+    this.#options = options;
+    this.#listener = listener;
+  }
+
+  async dial(): Promise<void> {
+    const { callsUrl, token, leadMs, signal } = this.#options;
+    const body = { type: "application/json", text: JSON.stringify({ transport: "webtransport", lead_ms: leadMs }) };
+    const response = await postCall(callsUrl, token, body, signal);
+    const answer = (await response.json().catch(() => undefined)) as Partial<WebTransportCallAnswer> | undefined;
+    if (typeof answer?.url !== "string" || !Array.isArray(answer.certificate_hashes)) {
+      throw new BadAnswer(`${callsUrl.origin} offers no WebTransport`);
+    }
+    signal.throwIfAborted();
+    if (this.#closed) return;
+    const hashes = answer.certificate_hashes.map((hash) => ({
+      algorithm: "sha-256",
+      value: Uint8Array.from(atob(hash), (char) => char.charCodeAt(0)),
+    }));
+    const session = new WebTransport(answer.url, {
+      requireUnreliable: true,
+      ...(hashes.length > 0 && { serverCertificateHashes: hashes }),
+    });
+    this.#session = session;
+    session.closed.then(
+      (info) => this.#handleClosed(info.closeCode ?? 0, info.reason ?? ""),
+      (cause) => this.#handleLost(cause),
+    );
+    try {
+      await session.ready;
+    } catch (cause) {
+      throw new ServerUnreachable(`no QUIC to ${new URL(answer.url).host}`, { cause });
+    }
+    const stream = await session.createBidirectionalStream();
+    this.#events = new Outgoing(stream.writable, (bytes) => this.#count(bytes));
+    this.#events.write(encodeEventsStart());
+    for (const text of this.#queued.splice(0)) this.send(text);
+    this.#datagrams = session.datagrams.writable.getWriter();
+    this.#hangUp = () => session.close({ closeCode: closeCodes.ended, reason: "" });
+    this.#readEvents(stream.readable).catch((cause) => this.#handleLost(cause));
+    this.#readUtterances(session.incomingUnidirectionalStreams).catch(() => undefined); // `closed` tells it
+  }
+
+  send(text: string): void {
+    if (this.#closed) return;
+    if (this.#events) this.#events.write(encodeEvent(text));
+    else this.#queued.push(text);
+  }
+
+  sendFrames(frames: readonly CapturedFrame[]): boolean {
+    const session = this.#session;
+    if (this.#closed || !session || !this.#events || (this.#talkspurt?.unsent ?? 0) > MAX_UNSENT) return false;
+    for (const frame of frames) {
+      if (frame.begins || !this.#talkspurt) {
+        this.#talkspurt?.finish();
+        this.#talkspurt = new Outgoing(session.createUnidirectionalStream(), (bytes) => this.#count(bytes));
+        this.#talkspurt.write(encodeTalkspurtStart(this.#talkspurts++));
+      }
+      this.#talkspurt.write(encodeFrame(frame));
+    }
+    // The newest once more, for voice activity: it is not held up by a lost one before it.
+    const newest = frames.at(-1);
+    if (newest && newest.packet.length > 0) {
+      const datagram = encodeFrameDatagram(newest);
+      this.#count(datagram.length);
+      this.#datagrams?.write(datagram).catch(() => undefined);
+    }
+    return true;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#hangUp) this.#hangUp();
+    else
+      this.#session?.ready.then(
+        () => this.#session?.close(),
+        () => undefined,
+      );
+  }
+
+  #count(bytes: number): void {
+    this.sent += bytes;
+  }
+
+  async #readEvents(readable: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new EventDecoder();
+    for await (const bytes of pieces(readable)) {
+      if (this.#closed) return;
+      this.received += bytes.length;
+      const events = decoder.push(bytes);
+      if (!events) return this.#break("the server broke the wire format");
+      for (const event of events) this.#listener.onMessage(event);
+    }
+  }
+
+  async #readUtterances(streams: ReadableStream<ReadableStream<Uint8Array>>): Promise<void> {
+    for await (const stream of pieces(streams)) {
+      if (this.#closed) return;
+      // One that is reset, or breaks the format, is told by #readUtterance itself.
+      this.#readUtterance(stream).catch(() => undefined);
+    }
+  }
+
+  async #readUtterance(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const kind = new KindDecoder();
+    const decoder = new UtteranceDecoder();
+    let known = false;
+    let utterance: SpokenUtterance | undefined;
+    const reader = stream.getReader();
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (this.#closed) return;
+        if (done) break;
+        this.received += value.length;
+        let bytes = value;
+        if (!known) {
+          const start = kind.push(bytes);
+          if (!start) continue;
+          if (start.kind !== streamKinds.utterance) return void (await reader.cancel(unknownKind()));
+          known = true;
+          bytes = start.rest as Uint8Array<ArrayBuffer>;
+        }
+        const piece = decoder.push(bytes);
+        if (!piece) return this.#break("the server broke the wire format");
+        if (piece.header) utterance = { responseId: piece.header.response_id, itemId: piece.header.item_id };
+        if (utterance && piece.frames.length > 0) this.#listener.onFrames(utterance, piece.frames);
+      }
+      if (utterance) this.#listener.onFinished(utterance);
+    } catch {
+      // A reset by the server means that it is void; one by a dying connection, that the rest comes over the next.
+      const gone = await Promise.race([
+        this.#session?.closed.then(
+          () => true,
+          () => true,
+        ) ?? true,
+        new Promise<false>((resolve) => setTimeout(resolve, 50, false)),
+      ]);
+      if (utterance && !gone && !this.#closed) this.#listener.onReset(utterance);
+    }
+  }
+
+  #break(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#session?.close({ closeCode: closeCodes.broken, reason });
+    this.#listener.onClosed(new BadAnswer(reason), false);
+  }
+
+  #handleClosed(code: number, reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (code === closeCodes.ended) this.#listener.onClosed(undefined, false);
+    else
+      this.#listener.onClosed(
+        new ConnectionLost(reason || `the session was closed with code ${code}`),
+        code !== closeCodes.broken,
+      );
+  }
+
+  #handleLost(cause: unknown): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listener.onClosed(new ConnectionLost("the WebTransport session was lost", { cause }), true);
+  }
+}
+
+/** A stream that is written in order, from before it is open. */
+class Outgoing {
+  #chain: Promise<WritableStreamDefaultWriter<Uint8Array> | undefined>;
+  readonly #onSent: (bytes: number) => void;
+  /** Bytes that were given and not taken. */
+  unsent = 0;
+
+  constructor(
+    stream: WritableStream<Uint8Array> | Promise<WritableStream<Uint8Array>>,
+    onSent: (bytes: number) => void,
+  ) {
+    this.#onSent = onSent;
+    this.#chain = Promise.resolve(stream).then(
+      (it) => it.getWriter(),
+      () => undefined, // the session is gone, which tells so itself
+    );
+  }
+
+  write(bytes: Uint8Array): void {
+    this.unsent += bytes.length;
+    this.#then(async (writer) => {
+      await writer.write(bytes);
+      this.unsent -= bytes.length;
+      this.#onSent(bytes.length);
+    });
+  }
+
+  finish(): void {
+    this.#then((writer) => writer.close());
+  }
+
+  #then(work: (writer: WritableStreamDefaultWriter<Uint8Array>) => Promise<void>): void {
+    this.#chain = this.#chain.then(async (writer) => {
+      try {
+        if (writer) await work(writer);
+        return writer;
+      } catch {
+        return undefined; // stopped by the server, or the session is gone
+      }
+    });
+  }
+}
+
+// Not `for await` on the stream itself: Safari and older Chromium have no async iterator there.
+async function* pieces<Piece>(stream: ReadableStream<Piece>): AsyncGenerator<Piece> {
+  const reader = stream.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.releaseLock();
+  }
+}
+
+/** What refuses a stream of a kind that nobody knows. */
+function unknownKind(): unknown {
+  return typeof WebTransportError === "undefined"
+    ? undefined
+    : new WebTransportError("unknown kind", { streamErrorCode: streamCodes.unknownKind } as WebTransportErrorOptions);
+}
