@@ -49,6 +49,7 @@ export function sourceHash(toolchainText, everything = false) {
   const files = readdirSync(nativeFolder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => relative(nativeFolder, join(entry.parentPath ?? entry.path, entry.name)).replaceAll("\\", "/"))
+    .filter((file) => !/^(target|npm)\//.test(file))
     .filter((file) => everything || /(^|\/)(Cargo\.(toml|lock)|[^/]+\.rs)$/.test(file))
     .sort();
   for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(join(nativeFolder, file)));

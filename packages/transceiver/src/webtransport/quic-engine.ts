@@ -83,7 +83,7 @@ export interface QuicTransportOptions {
   readonly keepAliveMs?: Milli;
   /** Bidirectional streams that the peer may have open. Default 32; each may fill `streamReceiveWindow`. */
   readonly maxBidirectionalStreams?: number;
-  /** Unidirectional streams that the peer may have open. Default 32. */
+  /** Unidirectional streams that the peer may have open. Default 32; each costs about 50 bytes, opened or not. */
   readonly maxUnidirectionalStreams?: number;
   /** Bytes that wait unread in one stream before its sender must wait. Default 256 KiB. */
   readonly streamReceiveWindow?: number;
