@@ -112,8 +112,9 @@ test("over every pipe a sentence is answered in the caller's own voice, and each
           assert.deepEqual(stages, ["capture", "silence", "endpointing", "engine", "egress", "playout"]);
           const truncated = said.filter(({ type }) => type === "conversation.item.truncated");
           assert(truncated.length >= 6, `${truncated.length} answers were truncated`);
-          for (const { audio_end_ms } of truncated) {
-            assert(audio_end_ms! <= 1800 + 1500, `${audio_end_ms} ms of an answer that was cut earlier`);
+          // The first cut ends the long answer; the others came 2.5 s after one another, and each answer after a pause.
+          for (const { audio_end_ms } of truncated.slice(1)) {
+            assert(audio_end_ms! <= 3300, `${audio_end_ms} ms of an answer that was cut earlier`);
           }
           await page.context().close();
         }),
