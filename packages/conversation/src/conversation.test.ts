@@ -21,8 +21,8 @@ const SPEECH_CLOSED = [
 ];
 
 /** A scene whose caller has spoken and whose agent has said two seconds. */
-function answered(capabilities = serverPlayout, defaults = {}) {
-  const scene = new Scene(capabilities, defaults);
+function answered(capabilities = serverPlayout, defaults = {}, listens = false) {
+  const scene = new Scene(capabilities, defaults, listens);
   scene.caller(1000, true);
   scene.caller(600, false);
   const utterance = scene.speak(2000, "one two three four");
@@ -371,4 +371,79 @@ test("a session that reaches its end says so and closes", () => {
   assert.equal(error.error.code, "session_expired");
   assert.equal(scene.commands.at(-1)?.kind, "close");
   assert.equal(scene.conversation.pollTimeout(), undefined);
+});
+
+test("a hum while the agent speaks makes it softer for a moment and leaves no trace in the conversation", () => {
+  const { scene, utterance } = answered(serverPlayout, { sluice: { timeline: true } });
+  scene.finish();
+  scene.send(utterance, 1000);
+  scene.take();
+  scene.caller(400, "hum");
+  scene.caller(1000, false);
+  const floor = scene.take().filter((event) => !["sluice.ledger", "output_audio_buffer.stopped"].includes(event.type));
+  assert.deepEqual(
+    floor.map((event) => event.type),
+    ["sluice.floor"],
+  );
+  assert(floor[0]?.type === "sluice.floor" && floor[0].decision === "continue");
+  const ducks = scene.commands.filter((command) => command.kind === "duck");
+  assert.deepEqual(
+    ducks.map(({ gain }) => gain),
+    [0.25, 1],
+  );
+  assert(!scene.commands.some((command) => command.kind === "flush"));
+});
+
+test("a hum is void for whoever listens, and the sentence after it is a turn of its own", () => {
+  const { scene } = answered(serverPlayout, {}, true);
+  scene.caller(400, "hum");
+  scene.caller(800, false);
+  const hums = scene.commands.filter((command) => command.kind === "heard" && !command.complete);
+  assert.equal(hums.length, 1);
+  scene.take();
+  scene.caller(800, true);
+  const [started] = scene.take();
+  assert(started?.type === "input_audio_buffer.speech_started");
+  scene.caller(700, false);
+  assert(scene.takeTypes().includes("response.created"));
+});
+
+test("what is said after a hum without a pause for breath interrupts, and begins where the words do", () => {
+  const { scene } = answered();
+  scene.caller(256, "hum");
+  scene.caller(192, false);
+  scene.take();
+  scene.caller(320, true);
+  const [started, ...rest] = scene.take();
+  assert(started?.type === "input_audio_buffer.speech_started");
+  assert.ok(Math.abs(started.audio_start_ms - (1600 + 448 - 300)) <= 32, `${started.audio_start_ms}`);
+  assert(rest.some((event) => event.type === "output_audio_buffer.cleared" || event.type === "response.done"));
+});
+
+test("over a socket, too, a hum is not announced while the answer must still be sounding", () => {
+  const { scene } = answered(clientPlayout);
+  const utterance = scene.commands.findLast((command) => command.kind === "play")!.utterance;
+  scene.conversation.handleSent(scene.now, utterance, 2000, undefined);
+  scene.finish();
+  scene.ended(utterance);
+  scene.take();
+  scene.caller(400, "hum");
+  scene.caller(200, false);
+  assert.deepEqual(scene.takeTypes(), []);
+  scene.caller(2000, false); // by then the client has played it all: a hum is an answer
+  scene.caller(400, "hum");
+  assert.deepEqual(scene.takeTypes(), ["input_audio_buffer.speech_started"]);
+});
+
+test("words that an engine hears in time stop the agent before their sound is judged", () => {
+  const turn = { stop_after_ms: 1000, decide_by_ms: 1000 };
+  const { scene } = answered(serverPlayout, { sluice: { timeline: true, turn } }, true);
+  scene.caller(128, true);
+  assert(!scene.takeTypes().includes("input_audio_buffer.speech_started"));
+  const heard = scene.commands.findLast((command) => command.kind === "hear");
+  assert(heard);
+  scene.heard(heard.itemId, { kind: "partial", text: "wait", stable: false });
+  const types = scene.takeTypes();
+  assert(types.includes("input_audio_buffer.speech_started") && types.includes("sluice.floor"));
+  assert(scene.commands.some((command) => command.kind === "flush"));
 });

@@ -37,7 +37,8 @@ import { Approvals } from "./approvals.ts";
 import { durationMs, type Milli, type Pcm } from "./audio.ts";
 import type { VoiceWindow } from "./endpointer.ts";
 import type { Began, ContextItem, SpeechEvent, SpeechRequest, SttEvent } from "./engines.ts";
-import { formatLedger, formatTurn } from "./extensions.ts";
+import { formatFloor, formatLedger, formatTurn } from "./extensions.ts";
+import { Floor, type FloorDecision } from "./floor.ts";
 import type { Forecast } from "./forecast.ts";
 import { IdleTimer } from "./idle.ts";
 import { giveAudio, takeAudio } from "./item-audio.ts";
@@ -48,7 +49,7 @@ import { type CallerAudio, Memory, toContext } from "./memory.ts";
 import { Playout, type TurnReport } from "./playout.ts";
 import { PAUSE_MS, utteranceUnderWay } from "./preparation.ts";
 import { type ResponseEnd, ResponseRun, type ServerCall } from "./response.ts";
-import { engineRequest, functionTools, idleTimeout, listenerOptions, transcribes } from "./settings.ts";
+import { engineRequest, floorOptions, functionTools, idleTimeout, listenerOptions, transcribes } from "./settings.ts";
 import { type OutgoingSpeech, SpeechOutlet } from "./speech-outlet.ts";
 import type { ServerTool, ServerToolOutcome, ToolServerSpec } from "./tool-server.ts";
 import { type TranscriptEvent, Transcripts } from "./transcripts.ts";
@@ -100,6 +101,7 @@ export type ConversationCommand =
   | { readonly kind: "dropTools"; readonly label: string }
   | ({ readonly kind: "callTool"; readonly responseId: string } & ServerCall)
   | { readonly kind: "measured"; readonly report: TurnReport }
+  | { readonly kind: "decided"; readonly decision: FloorDecision }
   | { readonly kind: "close"; readonly reason: string };
 
 /** Why an engine could not answer: for `response.done` and for a person. */
@@ -121,7 +123,8 @@ export class Conversation {
   readonly #commands: ConversationCommand[] = [];
   readonly #memory: Memory;
   readonly #listener: Listener;
-  readonly #playout = new Playout();
+  readonly #floor: Floor;
+  readonly #playout: Playout;
   readonly #transcripts = new Transcripts();
   readonly #idle = new IdleTimer();
   readonly #outlet: SpeechOutlet;
@@ -149,6 +152,8 @@ export class Conversation {
       () => options.createId("item"),
       options.listens,
     );
+    this.#playout = new Playout(options.capabilities.playout === "client");
+    this.#floor = new Floor(floorOptions(options.session));
     this.#playout.clientReports = options.session.sluice?.timeline === true;
     this.#idle.configure(idleTimeout(options.session));
     this.#mcp = new McpServers(options.mcpServers ?? [], () => options.createId("item"));
@@ -191,7 +196,13 @@ export class Conversation {
 
   /** The voice detector's word on a window of audio. */
   handleVoice(now: Milli, window: VoiceWindow): void {
+    const agentSpeaks = this.#activeId !== undefined || this.#playout.playing;
+    // The first voice may be a cough: clients stop their sound at `speech_started`, so it waits for the decision.
+    this.#listener.contested = agentSpeaks && this.#floor.contestable;
     this.#listener.handleVoice(now, window);
+    if (agentSpeaks ? !this.#listener.announced : this.#listener.holds) {
+      this.#floor.handleWindow(now, window, agentSpeaks);
+    }
     this.#settle(now);
   }
 
@@ -205,6 +216,9 @@ export class Conversation {
   handleHeard(now: Milli, itemId: string, event: SttEvent): void {
     this.#listener.handleWords(itemId, event.text);
     this.#transcripts.handleHeard(itemId, event);
+    if (this.#listener.holds && this.#listener.words !== undefined) {
+      this.#floor.handleWords(now, this.#listener.words);
+    }
     this.#settle(now);
   }
 
@@ -285,6 +299,7 @@ export class Conversation {
 
   handleTimeout(now: Milli): void {
     if (this.#closed) return;
+    this.#floor.handleTimeout(now);
     this.#listener.handleTimeout(now);
     this.#play(now, this.#outlet.handleTimeout(now));
     this.#playout.handleTimeout(now);
@@ -300,6 +315,7 @@ export class Conversation {
     if (this.#closed) return undefined;
     const parts = [
       this.#listener.pollTimeout(),
+      this.#floor.pollTimeout(),
       this.#outlet.pollTimeout(),
       this.#playout.pollTimeout(),
       this.#idleAt(),
@@ -330,11 +346,12 @@ export class Conversation {
         this.#unprepare(this.#listener.itemId);
         this.#endHearing(this.#listener.itemId, false);
         this.#listener.clear();
+        this.#floor.reset();
         return this.#send({ type: "input_audio_buffer.cleared" });
       case "conversation.item.create":
         return this.#createItem(now, event.item, event.previous_item_id, cause);
       case "conversation.item.truncate":
-        return this.#truncate(event.item_id, event.content_index, event.audio_end_ms, cause);
+        return this.#truncate(now, event.item_id, event.content_index, event.audio_end_ms, cause);
       case "conversation.item.retrieve":
         return this.#retrieve(event.item_id, cause);
       case "conversation.item.delete":
@@ -368,6 +385,7 @@ export class Conversation {
     if (!updated.ok) return this.#fail(updated.error);
     this.#session = updated.session;
     this.#listener.configure(this.#listenerOptions(updated.session));
+    this.#floor.configure(floorOptions(updated.session));
     this.#playout.clientReports = updated.session.sluice?.timeline === true;
     this.#idle.configure(idleTimeout(updated.session));
     this.#send({ type: "session.updated", session: describeSession(updated.session) });
@@ -380,6 +398,7 @@ export class Conversation {
       return this.#fail(commitEmpty(this.#listener.bufferedMs, cause));
     }
     this.#listener.commit(now);
+    this.#floor.reset();
     // The client asks for the response itself: its turn is answered by whatever `response.create` comes next.
     for (let event = this.#listener.nextEvent(); event; event = this.#listener.nextEvent()) {
       if (event.kind === "committed") this.#addUtterance(event.utterance);
@@ -416,12 +435,13 @@ export class Conversation {
     this.#send({ type: "conversation.item.done", item, previous_item_id });
   }
 
-  #truncate(itemId: string, contentIndex: number, audioEndMs: Milli, cause: CauseId): void {
+  #truncate(now: Milli, itemId: string, contentIndex: number, audioEndMs: Milli, cause: CauseId): void {
     if (!this.#memory.has(itemId)) return this.#fail(truncateInvalidItem(itemId, cause));
     const audio = this.#memory.agentAudio(itemId);
     if (!audio || this.#session.output_modalities[0] === "text") return this.#fail(truncateNotAudio(cause));
     if (audioEndMs > Math.ceil(audio.audioMs)) return this.#fail(truncateTooLong(audio.audioMs, audioEndMs, cause));
     this.#memory.truncate(itemId, audioEndMs);
+    this.#playout.handleStopped(now, itemId);
     this.#send({
       type: "conversation.item.truncated",
       item_id: itemId,
@@ -581,7 +601,7 @@ export class Conversation {
   }
 
   #clearOutput(now: Milli, cause: CauseId): void {
-    if (this.#options.capabilities.playout === "client") {
+    if (!this.#ownsSound) {
       const message = "The client plays the audio on this connection: there is no output buffer to clear.";
       return this.#fail(invalidRequest("invalid_value", message, "type", cause));
     }
@@ -638,6 +658,28 @@ export class Conversation {
 
   /** Lets the parts tell each other what happened, until nobody has anything to say. */
   #settle(now: Milli): void {
+    this.#settleFloor(now);
+    this.#settleListener(now);
+    this.#settlePlayout(now);
+    this.#settleTranscripts();
+  }
+
+  #settleFloor(now: Milli): void {
+    for (let command = this.#floor.nextCommand(); command; command = this.#floor.nextCommand()) {
+      if (command.kind === "duck") {
+        this.#commands.push(command);
+        continue;
+      }
+      if (command.kind === "take") {
+        this.#listener.release(command.onsetMs);
+        this.#settleListener(now);
+      }
+      this.#commands.push({ kind: "decided", decision: command.decision });
+      if (this.#session.sluice?.timeline === true) this.#send(formatFloor(command.decision));
+    }
+  }
+
+  #settleListener(now: Milli): void {
     for (let event = this.#listener.nextEvent(); event; event = this.#listener.nextEvent()) {
       switch (event.kind) {
         case "started":
@@ -661,14 +703,17 @@ export class Conversation {
         case "committed":
           this.#handleCommitted(now, event.utterance);
           break;
+        case "dismissed":
+          this.#unprepare(event.itemId);
+          this.#endHearing(event.itemId, false);
+          this.#floor.reset();
+          break;
         case "overflow": {
           const message = `The input audio buffer is full: ${Math.round(event.lostMs)}ms of the oldest audio were dropped.`;
           this.#fail(invalidRequest("input_audio_buffer_overflow", message, null, undefined), "all");
         }
       }
     }
-    this.#settlePlayout(now);
-    this.#settleTranscripts();
   }
 
   #handleSpeechStarted(now: Milli, itemId: string, audioStartMs: Milli): void {
@@ -745,7 +790,7 @@ export class Conversation {
 
   #settlePlayout(now: Milli): void {
     const timeline = this.#session.sluice?.timeline === true;
-    const buffered = this.#options.capabilities.playout === "server";
+    const buffered = this.#ownsSound;
     for (let event = this.#playout.nextEvent(); event; event = this.#playout.nextEvent()) {
       switch (event.kind) {
         case "started": {
@@ -812,11 +857,18 @@ export class Conversation {
     this.#endResponse(now, responseId, { status: "cancelled", reason });
   }
 
-  /** Nothing more of what was said so far reaches the ear, where that is ours to decide. */
+  /** Whether what is on its way to the ear is ours to stop. */
+  get #ownsSound(): boolean {
+    const { playout, reset } = this.#options.capabilities;
+    return playout === "server" || reset;
+  }
+
+  /** Nothing more of what was said so far reaches the ear: we stop it, or the client does, who was told why. */
   #silence(now: Milli): void {
-    if (this.#options.capabilities.playout === "client" || !this.#playout.playing) return;
-    this.#commands.push({ kind: "flush" });
+    if (!this.#playout.playing) return;
     const cut = this.#playout.cut(now);
+    if (!this.#ownsSound) return; // its own `conversation.item.truncate` says where
+    this.#commands.push({ kind: "flush" });
     for (const { utterance, heardMs, started } of cut) {
       const audio_end_ms = Math.floor(heardMs);
       if (started) this.#send({ type: "output_audio_buffer.cleared", response_id: utterance.responseId });

@@ -4,6 +4,7 @@
  * counts from the last sample that stood out of the noise, not from the last window that the model still called voice.
  */
 import type { Milli } from "./audio.ts";
+import type { Prosody } from "./prosody.ts";
 
 /** Settings, as in the protocol's `turn_detection`. */
 export interface EndpointerOptions {
@@ -23,6 +24,8 @@ export interface VoiceWindow {
   readonly probability: number;
   /** Levels in dBFS of equal parts of the window, oldest first. */
   readonly levels: readonly number[];
+  /** How it sounds; absent where nobody measured. */
+  readonly prosody?: Prosody;
 }
 
 /** The caller began or stopped to speak; places in the caller's audio. */

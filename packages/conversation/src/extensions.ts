@@ -1,6 +1,7 @@
 /** The `sluice.*` events that tell of playout and turns (docs/sluice-events.md). */
 import type { ServerEventDraft } from "@sluice/realtime";
 import type { Milli } from "./audio.ts";
+import type { FloorDecision } from "./floor.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { Utterance } from "./link.ts";
 import type { TurnReport } from "./playout.ts";
@@ -18,6 +19,19 @@ export function formatLedger(utterance: Utterance, entry: LedgerEntry): ServerEv
     buffered_ms: round(entry.bufferedMs),
     heard_ms: round(entry.heardMs),
     clock: entry.clock,
+  };
+}
+
+/** `sluice.floor` */
+export function formatFloor(decision: FloorDecision): ServerEventDraft {
+  const { stop, reason, duckedAfterMs, decidedAfterMs, voicedMs } = decision;
+  return {
+    type: "sluice.floor",
+    decision: stop ? "stop" : "continue",
+    reason,
+    ducked_after_ms: duckedAfterMs === undefined ? null : round(duckedAfterMs),
+    decided_after_ms: round(decidedAfterMs),
+    voiced_ms: round(voicedMs),
   };
 }
 

@@ -13,11 +13,13 @@ export {
 } from "./conversation.ts";
 export { type VoiceWindow, windowLevels } from "./endpointer.ts";
 export * from "./engines.ts";
+export type { FloorDecision, FloorReason } from "./floor.ts";
 export { FORECAST_STAGES, Forecast, type ForecastStage, Forecasts } from "./forecast.ts";
 export type { LedgerEntry, PlayoutReport } from "./ledger.ts";
 export * from "./link.ts";
 export { Pipeline, type PipelineOptions } from "./pipeline.ts";
 export type { TurnReport } from "./playout.ts";
+export { type Prosody, ProsodyMeter } from "./prosody.ts";
 export { Spending, type SpendingOptions } from "./spending.ts";
 export type { Stage, TurnTimeline } from "./timeline.ts";
 export * from "./tool-server.ts";

@@ -70,6 +70,12 @@ export class PlayoutLedger {
     return this.#firstSentAt === undefined ? undefined : { at: this.#firstSentAt, clock: "egress" };
   }
 
+  /** When the ear will have had all that was sent; `Infinity` before the first of it. */
+  get playedOutAt(): Milli {
+    if (this.#report) return this.#report.at + this.#sentMs - this.#report.positionMs;
+    return this.#firstSentAt === undefined ? Infinity : this.#firstSentAt + this.#sentMs;
+  }
+
   /** How much of it the ear has had by `now`; speech plays in real time between reports, and never past what was sent. */
   heardMs(now: Milli): Milli {
     if (this.#stopped !== undefined) return this.#stopped;

@@ -36,6 +36,8 @@ export type ListenerEvent =
   | { readonly kind: "paused"; readonly itemId: string }
   | { readonly kind: "resumed"; readonly itemId: string }
   | { readonly kind: "stopped"; readonly itemId: string; readonly audioEndMs: Milli }
+  /** What was held back was nothing to speak of: `speech` under this id is void. */
+  | { readonly kind: "dismissed"; readonly itemId: string }
   | { readonly kind: "committed"; readonly utterance: CallerUtterance }
   | { readonly kind: "overflow"; readonly lostMs: Milli };
 
@@ -66,10 +68,12 @@ export class Listener {
   readonly #arrivals: { endMs: Milli; at: Milli }[] = [];
   #options: ListenerOptions | undefined;
   #itemId: string | undefined;
+  #voicedFromMs: Milli = 0; // where its voice does, at the earliest
   #startMs: Milli = 0; // where the utterance under way begins, prefix included
   #committedMs: Milli = 0; // audio before this belongs to earlier utterances
   #pending: PendingCommit | undefined;
   #overflowMs: Milli = 0;
+  #held = false; // the utterance under way is not announced yet
   #words: { readonly itemId: string; readonly text: string } | undefined;
 
   /** `tellsSpeech`: somebody wants utterances piece by piece (`speech`). Default false. */
@@ -82,13 +86,36 @@ export class Listener {
 
   configure(options: ListenerOptions | undefined): void {
     this.#options = options;
-    if (options) this.#endpointer.configure(options);
-    else this.#endpointer.reset();
+    if (options) return this.#endpointer.configure(options);
+    this.#endpointer.reset();
+    if (this.#held && this.#itemId !== undefined) this.#dismiss(this.#itemId, 0);
   }
 
   /** Whether voice probabilities are wanted. */
   get detectsTurns(): boolean {
     return this.#options !== undefined;
+  }
+
+  /** Whether voice that begins now is held back until {@link Listener.release}: it may be no turn. */
+  contested = false;
+
+  /** Whether there is voice under way that is held back. */
+  get holds(): boolean {
+    return this.#held;
+  }
+
+  /** Whether there is an utterance under way that was announced. */
+  get announced(): boolean {
+    return this.#itemId !== undefined && !this.#held;
+  }
+
+  /** What was held back is a turn, which began at `onsetMs`. */
+  release(onsetMs: Milli): void {
+    if (!this.#held || this.#itemId === undefined) return;
+    this.#held = false;
+    this.#startMs = Math.max(this.#startMs, onsetMs - (this.#options?.prefixMs ?? 0));
+    this.#voicedFromMs = onsetMs;
+    this.#events.push({ kind: "started", itemId: this.#itemId, audioStartMs: this.#startMs });
   }
 
   /** Whether the caller is speaking now. */
@@ -168,6 +195,7 @@ export class Listener {
     const slice = this.#buffer.slice(startMs, endMs);
     const voiced = voicedBounds(slice.pcm);
     this.#itemId = undefined;
+    this.#held = false;
     this.#pending = {
       itemId,
       startMs,
@@ -189,6 +217,7 @@ export class Listener {
   clear(): void {
     this.#endpointer.reset();
     this.#itemId = undefined;
+    this.#held = false;
     this.#pending = undefined;
     this.#committedMs = this.#buffer.endMs;
     this.#buffer.clear();
@@ -202,7 +231,7 @@ export class Listener {
     for (let event = this.#endpointer.nextEvent(); event; event = this.#endpointer.nextEvent()) {
       if (event.kind === "started") this.#start(event.voicedStartMs);
       else if (event.kind !== "stopped") {
-        if (this.#itemId !== undefined) this.#events.push({ kind: event.kind, itemId: this.#itemId });
+        if (this.announced) this.#events.push({ kind: event.kind, itemId: this.#itemId! });
       } else this.#stop(now, event.voicedStartMs, event.voicedEndMs);
     }
   }
@@ -210,20 +239,32 @@ export class Listener {
   #start(voicedStartMs: Milli): void {
     this.#startMs = Math.max(this.#committedMs, voicedStartMs - (this.#options?.prefixMs ?? 0), 0);
     this.#itemId = this.#createItemId();
-    this.#events.push({ kind: "started", itemId: this.#itemId, audioStartMs: this.#startMs });
+    this.#held = this.contested;
+    this.#voicedFromMs = voicedStartMs;
+    if (!this.#held) this.#events.push({ kind: "started", itemId: this.#itemId, audioStartMs: this.#startMs });
     if (!this.#tellsSpeech) return;
     const { pcm } = this.#buffer.slice(this.#startMs, this.#buffer.endMs);
     this.#events.push({ kind: "speech", itemId: this.#itemId, pcm });
   }
 
-  #stop(now: Milli, voicedStartMs: Milli, voicedEndMs: Milli): void {
+  /** Nobody heard of it, and no later utterance begins with it. */
+  #dismiss(itemId: string, voicedEndMs: Milli): void {
+    this.#itemId = undefined;
+    this.#held = false;
+    this.#committedMs = Math.max(this.#committedMs, voicedEndMs);
+    this.#events.push({ kind: "dismissed", itemId });
+  }
+
+  #stop(now: Milli, voicedFromMs: Milli, voicedEndMs: Milli): void {
     const itemId = this.#itemId;
     if (itemId === undefined) return;
+    if (this.#held) return this.#dismiss(itemId, voicedEndMs);
+    this.#itemId = undefined;
     const silenceMs = this.#options?.silenceMs ?? 0;
     const endMs = voicedEndMs + silenceMs;
-    this.#itemId = undefined;
     this.#events.push({ kind: "stopped", itemId, audioEndMs: endMs });
     const startMs = this.#startMs;
+    const voicedStartMs = Math.max(voicedFromMs, this.#voicedFromMs);
     this.#pending = { itemId, startMs, endMs, voicedStartMs, voicedEndMs, silenceMs, deadline: now + REPAIR_WAIT_MS };
     this.#finishCommit(now);
   }

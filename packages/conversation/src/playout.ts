@@ -69,7 +69,8 @@ interface Track {
   readonly ledger: PlayoutLedger;
   readonly turn: Turn | undefined;
   reportBy: Milli | undefined; // when the egress clock stands in; undefined: nothing sent yet, or settled
-  out: boolean; // sent to its end, or cut
+  complete: boolean; // sent to its end
+  out: boolean; // that end was reached where we know it, or it was cut
   ledgerAt: Milli;
 }
 
@@ -78,9 +79,15 @@ export class Playout {
   readonly #events: PlayoutEvent[] = [];
   readonly #tracks: Track[] = [];
   readonly #turns = new Map<string, Turn>(); // by response id, until its first audio
+  readonly #heldByClient: boolean;
   #clientReports = false;
   #turnCount = 0;
   #mouthAt: Milli | undefined;
+
+  /** `heldByClient`: what is sent is not yet heard; the client plays it in its own time. Default false. */
+  constructor(heldByClient = false) {
+    this.#heldByClient = heldByClient;
+  }
 
   /** Whether the client measures at the ear; if so a turn waits a little for its word. */
   set clientReports(value: boolean) {
@@ -160,9 +167,23 @@ export class Playout {
   handleUtteranceEnded(now: Milli, utterance: Utterance): void {
     const track = this.#track(utterance.itemId);
     if (!track || track.out) return;
+    track.complete = true;
+    if (!this.#heldByClient || now >= track.ledger.playedOutAt) this.#end(now, track);
+  }
+
+  #end(now: Milli, track: Track): void {
     track.out = true;
     this.#reportLedger(now, track);
     this.#events.push({ kind: "ended", utterance: track.utterance });
+  }
+
+  /** The client stopped this utterance by itself, where it says. */
+  handleStopped(now: Milli, itemId: string): void {
+    const track = this.#track(itemId);
+    if (!track || track.out) return;
+    track.out = true;
+    track.ledger.handleStopped(now);
+    this.#reportLedger(now, track);
   }
 
   /** The client's word on when the caller's speech ended. */
@@ -175,6 +196,7 @@ export class Playout {
     const track = this.#track(itemId);
     if (!track) return false;
     track.ledger.handleReport(now, report);
+    this.handleTimeout(now);
     if (track.reportBy !== undefined) this.#settle(now, track);
     return true;
   }
@@ -200,13 +222,15 @@ export class Playout {
   handleTimeout(now: Milli): void {
     for (const track of this.#tracks) {
       if (track.reportBy !== undefined && now >= track.reportBy) this.#settle(now, track);
+      if (track.complete && !track.out && now >= track.ledger.playedOutAt) this.#end(now, track);
     }
   }
 
   pollTimeout(): Milli | undefined {
     let first: Milli | undefined;
-    for (const { reportBy } of this.#tracks) {
-      if (reportBy !== undefined && (first === undefined || reportBy < first)) first = reportBy;
+    for (const { reportBy, complete, out, ledger } of this.#tracks) {
+      const due = Math.min(reportBy ?? Infinity, complete && !out ? ledger.playedOutAt : Infinity);
+      if (due < (first ?? Infinity)) first = due;
     }
     return first;
   }
@@ -224,7 +248,7 @@ export class Playout {
     this.#turns.delete(utterance.responseId);
     if (turn) turn.instants.firstAudioAt = now;
     const ledger = new PlayoutLedger();
-    const track: Track = { utterance, ledger, turn, reportBy: undefined, out: false, ledgerAt: now };
+    const track: Track = { utterance, ledger, turn, reportBy: undefined, complete: false, out: false, ledgerAt: now };
     this.#tracks.push(track);
     while (this.#tracks.length > KEPT_UTTERANCES && this.#tracks[0]?.out) this.#tracks.shift();
     return track;

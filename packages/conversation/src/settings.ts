@@ -1,6 +1,7 @@
 /** What a session's settings mean to the parts of a conversation. */
-import type { ResponseOptions, Session, ToolDefinition } from "@sluice/realtime";
+import { type ResponseOptions, type Session, type ToolDefinition, turnNumberDefaults } from "@sluice/realtime";
 import type { ContextItem, Tool, ToolChoice } from "./engines.ts";
+import type { FloorOptions } from "./floor.ts";
 import type { ListenerOptions } from "./listener.ts";
 import type { OfferedTools } from "./mcp.ts";
 
@@ -11,6 +12,23 @@ export function listenerOptions(session: Session): ListenerOptions | undefined {
   // Semantic detection judges pauses like the plain one until an engine does better.
   if (turn.type === "semantic_vad") return { threshold: 0.5, prefixMs: 300, silenceMs: 500 };
   return { threshold: turn.threshold, prefixMs: turn.prefix_padding_ms, silenceMs: turn.silence_duration_ms };
+}
+
+/** How the caller takes the floor from the agent; `undefined`: not by speaking. */
+export function floorOptions(session: Session): FloorOptions | undefined {
+  const { turn_detection: turn, transcription } = session.audio.input;
+  if (!turn?.interrupt_response) return undefined;
+  const numbers = session.sluice?.turn ?? turnNumberDefaults;
+  return {
+    threshold: turn.type === "server_vad" ? turn.threshold : 0.5,
+    duckAfterMs: numbers.duck_after_ms,
+    duckGain: numbers.duck_gain,
+    duckRampMs: numbers.duck_ramp_ms,
+    restoreRampMs: numbers.restore_ramp_ms,
+    stopAfterMs: numbers.stop_after_ms,
+    decideByMs: numbers.decide_by_ms,
+    language: transcription?.language,
+  };
 }
 
 /** How long nobody may speak before the agent does; `undefined`: for ever. */

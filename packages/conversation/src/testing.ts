@@ -71,8 +71,10 @@ export class Scene {
     this.#drain();
   }
 
-  /** The caller speaks or is silent for `ms`: audio in frames of 20 ms, and a voice window every 32 ms. */
-  caller(ms: Milli, voiced: boolean): void {
+  /** The caller speaks, hums or is silent for `ms`: audio in frames of 20 ms, and a voice window every 32 ms. */
+  caller(ms: Milli, sound: boolean | "hum"): void {
+    const voiced = sound !== false;
+    const prosody = sound === "hum" ? { prosody: { periodicity: 0.95, pitchHz: 120, brightDb: -22 } } : {};
     const endMs = this.#mediaMs + ms;
     let windowMs = this.#mediaMs;
     while (this.#mediaMs < endMs) {
@@ -87,6 +89,7 @@ export class Scene {
           durationMs: 32,
           probability: voiced ? 0.9 : 0.02,
           levels,
+          ...prosody,
         });
         windowMs += 32;
       }

@@ -109,6 +109,8 @@ export {
   type TranscriptionSession,
   type Truncation,
   type TurnDetection,
+  type TurnNumbers,
+  turnNumberDefaults,
   type UpdateLocks,
   updateSession,
 } from "./session.ts";

@@ -331,6 +331,16 @@ export interface SluiceTurnEvent extends ServerEventOf<"sluice.turn"> {
   };
 }
 
+/** The caller's voice while the agent spoke: whether the agent stopped, why, and when; times from the first voiced sample. */
+export interface SluiceFloorEvent extends ServerEventOf<"sluice.floor"> {
+  readonly decision: "stop" | "continue";
+  readonly reason: "speech" | "words" | "hum" | "noise" | "short";
+  /** `null`: the agent did not become softer first. */
+  readonly ducked_after_ms: number | null;
+  readonly decided_after_ms: number;
+  readonly voiced_ms: number;
+}
+
 /** Asks a client that holds the agent's audio to bring its loudness to `gain` (1: as spoken) over `ramp_ms`. */
 export interface SluiceDuckEvent extends ServerEventOf<"sluice.duck"> {
   readonly gain: number;
@@ -375,7 +385,8 @@ export type ServerEvent =
   | SluiceUtteranceStartedEvent
   | SluiceLedgerEvent
   | SluiceTurnEvent
-  | SluiceDuckEvent;
+  | SluiceDuckEvent
+  | SluiceFloorEvent;
 
 type WithoutId<T> = T extends ServerEvent ? Omit<T, "event_id"> : never;
 

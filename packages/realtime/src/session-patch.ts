@@ -118,6 +118,15 @@ export const responseAudio = z.object({
   output: z.object({ format: audioFormat.exactOptional(), voice: voice.exactOptional() }).exactOptional(),
 });
 
+const turnNumbers = z.object({
+  duck_after_ms: z.int().min(0).max(1000).exactOptional(),
+  duck_gain: z.number().min(0).max(1).exactOptional(),
+  duck_ramp_ms: z.int().min(0).max(1000).exactOptional(),
+  restore_ramp_ms: z.int().min(0).max(2000).exactOptional(),
+  stop_after_ms: z.int().min(0).max(2000).exactOptional(),
+  decide_by_ms: z.int().min(100).max(2000).exactOptional(),
+});
+
 /** Parses the `session` member of a client's request. */
 export const sessionPatch = z.object({
   type: z.enum(["realtime", "transcription"]).exactOptional(),
@@ -153,7 +162,13 @@ export const sessionPatch = z.object({
     .exactOptional(),
   prompt: prompt.nullable().exactOptional(),
   include: z.array(z.string().max(256)).max(32).nullable().exactOptional(),
-  sluice: z.object({ timeline: z.boolean().default(false), resume: z.boolean().exactOptional() }).exactOptional(),
+  sluice: z
+    .object({
+      timeline: z.boolean().exactOptional(),
+      resume: z.boolean().exactOptional(),
+      turn: turnNumbers.exactOptional(),
+    })
+    .exactOptional(),
 });
 
 /** A change to a session, or the settings that a new one starts with. */

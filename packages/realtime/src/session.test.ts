@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseSession } from "./parse.ts";
-import { createSession, type Session, type UpdateLocks, updateSession } from "./session.ts";
+import { createSession, type Session, turnNumberDefaults, type UpdateLocks, updateSession } from "./session.ts";
 
 const fresh = createSession({ id: "sess_1", model: "sluice", expiresAt: 1_800_000_000 });
 
@@ -145,7 +145,17 @@ test("lets the first update name the model only if the connection did not", () =
 
 test("shows Sluice's extensions only once asked for", () => {
   assert.equal("sluice" in fresh, false);
-  assert.deepEqual(update(fresh, { sluice: { timeline: true } }).sluice, { timeline: true });
+  const { sluice } = update(fresh, { sluice: { timeline: true } });
+  assert.deepEqual(sluice, { timeline: true, turn: turnNumberDefaults });
+});
+
+test("merges the numbers of turn-taking and shows those in force", () => {
+  const first = update(fresh, { sluice: { turn: { decide_by_ms: 300 } } });
+  const second = update(first, { sluice: { timeline: true, turn: { duck_gain: 0.5 } } });
+  assert.deepEqual(second.sluice, {
+    timeline: true,
+    turn: { ...turnNumberDefaults, decide_by_ms: 300, duck_gain: 0.5 },
+  });
 });
 
 test("takes what agents-realtime sends on every connect", () => {

@@ -164,12 +164,14 @@ export interface Session {
   readonly sluice?: SluiceExtensions;
 }
 
-/** Events beyond the protocol that the client asked for. */
+/** What the client asked for beyond the protocol. */
 export interface SluiceExtensions {
   /** `sluice.*` events: clock, ledger, turn. */
   readonly timeline: boolean;
   /** The conversation outlives its connection for a while (docs/resumption.md). */
   readonly resume?: boolean;
+  /** How an interruption is judged. */
+  readonly turn: TurnNumbers;
 }
 
 /** A session that only transcribes, as its client is shown it. */
@@ -196,6 +198,31 @@ export function describeSession(session: Session): SessionObject {
 export function withoutKeys({ authorization: _, headers: __, ...tool }: McpTool): McpTool {
   return tool;
 }
+
+/** How the caller takes the floor while the agent speaks; milliseconds. */
+export interface TurnNumbers {
+  /** Voice heard before the agent gets softer. */
+  readonly duck_after_ms: number;
+  /** How loud it is then; 1: as spoken, and nothing ducks. */
+  readonly duck_gain: number;
+  /** How long getting softer takes, and coming back up. */
+  readonly duck_ramp_ms: number;
+  readonly restore_ramp_ms: number;
+  /** Voice after which clear speech stops the agent. */
+  readonly stop_after_ms: number;
+  /** After the first voiced sample, when all that is not clear has been decided too. */
+  readonly decide_by_ms: number;
+}
+
+/** What `sluice.turn` means as long as nobody says otherwise. */
+export const turnNumberDefaults: TurnNumbers = {
+  duck_after_ms: 20,
+  duck_gain: 0.25,
+  duck_ramp_ms: 40,
+  restore_ramp_ms: 120,
+  stop_after_ms: 90,
+  decide_by_ms: 200,
+};
 
 /** What `turn_detection: {"type": "server_vad"}` means. */
 export const serverVadDefaults: ServerVad = {
@@ -291,13 +318,14 @@ export function updateSession(session: Session, patch: SessionPatch, locks: Upda
 }
 
 function merge(session: Session, patch: SessionPatch): Session {
-  const { audio, type: _, ...rest } = patch;
+  const { audio, sluice, type: _, ...rest } = patch;
   const { input, output } = session.audio;
   const turn = audio?.input?.turn_detection;
   const transcription = audio?.input?.transcription;
   return {
     ...session,
     ...present(rest),
+    ...(sluice === undefined ? {} : { sluice: mergeSluice(session.sluice, sluice) }),
     audio: {
       input: {
         ...input,
@@ -310,6 +338,13 @@ function merge(session: Session, patch: SessionPatch): Session {
       output: { ...output, ...present(audio?.output ?? {}) },
     },
   };
+}
+
+function mergeSluice(
+  current: SluiceExtensions = { timeline: false, turn: turnNumberDefaults },
+  { turn, ...rest }: NonNullable<SessionPatch["sluice"]>,
+): SluiceExtensions {
+  return { ...current, ...present(rest), turn: { ...current.turn, ...present(turn ?? {}) } };
 }
 
 type TurnDetectionPatch = NonNullable<NonNullable<SessionPatch["audio"]>["input"]>["turn_detection"];

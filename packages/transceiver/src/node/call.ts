@@ -8,6 +8,7 @@ import {
   type ConversationCommand,
   type EarlyAudio,
   type EngineFailure,
+  type FloorDecision,
   type IdPrefix,
   type Link,
   type LinkListener,
@@ -68,6 +69,8 @@ export interface CallOptions {
   readonly onTurn: (report: TurnReport) => void;
   /** Called when an engine could not answer, with the error's code. */
   readonly onFailure?: ((code: string) => void) | undefined;
+  /** Called with every interruption that was judged. */
+  readonly onDecision?: (decision: FloorDecision) => void;
   /** The call is over; called once. */
   readonly onEnded: (reason: string) => void;
 }
@@ -334,6 +337,9 @@ export class Call implements LinkListener {
         return;
       case "measured":
         this.#options.onTurn(command.report);
+        return;
+      case "decided":
+        this.#options.onDecision?.(command.decision);
         return;
       case "close":
         this.#end(command.reason);

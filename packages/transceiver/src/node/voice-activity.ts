@@ -2,6 +2,7 @@
 import {
   type EarlyAudio,
   type Milli,
+  ProsodyMeter,
   SAMPLES_PER_MS,
   type Vad,
   type VoiceWindow,
@@ -29,6 +30,7 @@ export class VoiceActivity {
   readonly #options: VoiceActivityOptions;
   readonly #resampler;
   readonly #windowMs: Milli;
+  readonly #prosody: ProsodyMeter;
   #window: Float32Array;
   #filled = 0;
   #endMs: Milli = 0; // where the audio taken so far ends, in the caller's audio
@@ -42,6 +44,7 @@ export class VoiceActivity {
     this.#resampler = createResampler(SAMPLES_PER_MS * 1000, sampleRate, { halfLength: 8 });
     this.#windowMs = (windowSize / sampleRate) * 1000;
     this.#window = new Float32Array(windowSize);
+    this.#prosody = new ProsodyMeter(sampleRate);
   }
 
   /** Takes the next audio; what lies before audio taken already is ignored. */
@@ -77,11 +80,12 @@ export class VoiceActivity {
     }
     this.#waiting += 1;
     const { vad, onWindow, onError } = this.#options;
+    const levels = windowLevels(window, 4);
+    const prosody = this.#prosody.measure(window);
     vad.detect(window).then(
       (probability) => {
         this.#waiting -= 1;
-        const levels = windowLevels(window, 4);
-        onWindow({ mediaMs: endMs - this.#windowMs, durationMs: this.#windowMs, probability, levels });
+        onWindow({ mediaMs: endMs - this.#windowMs, durationMs: this.#windowMs, probability, levels, prosody });
       },
       (error) => {
         this.#waiting -= 1;

@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isBackchannel, isStopWord } from "./backchannel.ts";
+import type { VoiceWindow } from "./endpointer.ts";
+import { Floor, type FloorCommand } from "./floor.ts";
+
+const WINDOW = 32;
+const options = {
+  threshold: 0.5,
+  duckAfterMs: 20,
+  duckGain: 0.25,
+  duckRampMs: 40,
+  restoreRampMs: 120,
+  stopAfterMs: 90,
+  decideByMs: 200,
+};
+
+type Sound = Pick<VoiceWindow, "probability" | "prosody" | "levels">;
+const levels = (db: number) => Array<number>(4).fill(db);
+const QUIET: Sound = {
+  probability: 0.01,
+  prosody: { periodicity: 0.1, pitchHz: 100, brightDb: -5 },
+  levels: levels(-80),
+};
+const WORD: Sound = {
+  probability: 0.95,
+  prosody: { periodicity: 0.8, pitchHz: 110, brightDb: -6 },
+  levels: levels(-18),
+};
+const HUM: Sound = {
+  probability: 0.7,
+  prosody: { periodicity: 0.95, pitchHz: 110, brightDb: -21 },
+  levels: levels(-26),
+};
+const BREATH: Sound = {
+  probability: 0.05,
+  prosody: { periodicity: 0.3, pitchHz: 100, brightDb: -8 },
+  levels: levels(-28),
+};
+const HISS: Sound = {
+  probability: 0.05,
+  prosody: { periodicity: 0.3, pitchHz: 100, brightDb: -1 },
+  levels: levels(-28),
+};
+
+/** Hears `sounds` window by window, timers firing in between; what was commanded, and how long after the first voice. */
+function hear(floor: Floor, sounds: readonly Sound[], { agentSpeaks = true, words = new Map<number, string>() } = {}) {
+  const commands: (FloorCommand & { at: number })[] = [];
+  const onset = sounds.findIndex((sound) => sound.probability >= 0.2) * WINDOW;
+  const drain = (at: number) => {
+    for (let next = floor.nextCommand(); next; next = floor.nextCommand()) commands.push({ ...next, at: at - onset });
+  };
+  sounds.forEach((sound, index) => {
+    const now = (index + 1) * WINDOW;
+    const due = floor.pollTimeout();
+    if (due !== undefined && due <= now) {
+      floor.handleTimeout(due);
+      drain(due);
+    }
+    floor.handleWindow(now, { mediaMs: index * WINDOW, durationMs: WINDOW, ...sound }, agentSpeaks);
+    drain(now);
+    const said = words.get(index);
+    if (said !== undefined) floor.handleWords(now, said);
+    drain(now);
+  });
+  return commands;
+}
+
+const times = (count: number, sound: Sound) => Array<Sound>(count).fill(sound);
+const kinds = (commands: readonly FloorCommand[]) =>
+  commands.map((command) =>
+    command.kind === "duck" ? `gain ${command.gain}` : `${command.kind} ${command.decision.reason}`,
+  );
+
+test("clear speech makes the agent softer with its first window and stops it with its third", () => {
+  const commands = hear(new Floor(options), [...times(10, QUIET), ...times(10, WORD)]);
+  assert.deepEqual(kinds(commands), ["gain 0.25", "take speech", "gain 1"]);
+  assert.deepEqual(
+    commands.map(({ at }) => at),
+    [32, 96, 96],
+  );
+  const [, take] = commands;
+  assert(take?.kind === "take");
+  assert.equal(take.onsetMs, 320);
+  assert.equal(take.decision.duckedAfterMs, 32);
+});
+
+test("a short mhm softens the agent and lets it go on, at the deadline", () => {
+  const commands = hear(new Floor(options), [...times(10, QUIET), ...times(10, HUM), ...times(20, QUIET)]);
+  assert.deepEqual(kinds(commands), ["gain 0.25", "pass hum", "gain 1"]);
+  assert.equal(commands[1]?.at, 200);
+});
+
+test("a hum that turns into speech, or does not end, stops the agent after all", () => {
+  const word = hear(new Floor(options), [...times(10, QUIET), ...times(8, HUM), ...times(8, WORD)]);
+  assert.equal(kinds(word).at(-1), "take speech");
+  const endless = hear(new Floor(options), [...times(10, QUIET), ...times(40, HUM)]);
+  assert.equal(kinds(endless).at(-1), "take speech");
+});
+
+test("a cough, breath before a little voice, lets the agent go on", () => {
+  const commands = hear(new Floor(options), [
+    ...times(10, QUIET),
+    ...times(5, BREATH),
+    ...times(3, WORD),
+    ...times(20, QUIET),
+  ]);
+  assert.deepEqual(kinds(commands), ["gain 0.25", "pass noise", "gain 1"]);
+});
+
+test("a hissing consonant before a word is no cough", () => {
+  const commands = hear(new Floor(options), [...times(10, QUIET), ...times(4, HISS), ...times(6, WORD)]);
+  assert.equal(commands.find(({ kind }) => kind === "take")?.at, 96);
+});
+
+test("a click ends before anything is decided, and the agent comes back at once", () => {
+  const commands = hear(new Floor(options), [...times(10, QUIET), WORD, ...times(10, QUIET)]);
+  assert.deepEqual(kinds(commands), ["gain 0.25", "pass short", "gain 1"]);
+  assert.equal(commands[1]?.at, 96);
+});
+
+test("words decide before sounds do: stop at once, go on with a yeah", () => {
+  const patient = { ...options, stopAfterMs: 1000 };
+  const stop = hear(new Floor(patient), [...times(10, QUIET), ...times(8, WORD)], { words: new Map([[11, "Stop!"]]) });
+  assert.deepEqual(kinds(stop), ["gain 0.25", "take words", "gain 1"]);
+  assert.equal(stop[1]?.at, 64);
+  const yeah = hear(new Floor(patient), [...times(10, QUIET), ...times(12, WORD), ...times(5, QUIET)], {
+    words: new Map([[12, "Yeah."]]),
+  });
+  assert.deepEqual(kinds(yeah), ["gain 0.25", "pass words", "gain 1"]);
+  const but = hear(new Floor(patient), [...times(10, QUIET), ...times(16, WORD)], {
+    words: new Map([
+      [12, "yeah"],
+      [14, "yeah but"],
+    ]),
+  });
+  assert.equal(kinds(but).at(-2), "take speech");
+});
+
+test("a second voice after one that was nothing is judged for itself", () => {
+  const sounds = [...times(10, QUIET), ...times(8, HUM), ...times(5, QUIET), ...times(5, WORD)];
+  const commands = hear(new Floor(options), sounds);
+  assert.deepEqual(kinds(commands), ["gain 0.25", "pass hum", "gain 1", "gain 0.25", "take speech", "gain 1"]);
+});
+
+test("nobody need be asked while the agent is silent", () => {
+  const commands = hear(new Floor(options), [...times(10, QUIET), ...times(4, HUM)], { agentSpeaks: false });
+  assert.deepEqual(kinds(commands), ["take speech"]);
+  assert.equal(commands[0]?.at, 64);
+});
+
+test("a caller who may not interrupt is not judged", () => {
+  assert.deepEqual(hear(new Floor(undefined), times(20, WORD)), []);
+});
+
+test("a turn that is thrown away in between leaves the agent as loud as it was", () => {
+  const floor = new Floor(options);
+  hear(floor, [...times(10, QUIET), WORD]);
+  floor.reset();
+  const restored = floor.nextCommand();
+  assert(restored?.kind === "duck");
+  assert.equal(restored.gain, 1);
+  assert.equal(floor.pollTimeout(), undefined);
+});
+
+test("backchannels and words that stop are told apart, by language where it is known", () => {
+  for (const words of ["Mhm.", "uh-huh", "Yeah, yeah", "OK", "I see", "嗯", "Ja, genau"])
+    assert.ok(isBackchannel(words), words);
+  for (const words of ["", "yeah but", "okay so what about", "right right right right"])
+    assert.ok(!isBackchannel(words), words);
+  for (const words of ["Stop!", "no, that is wrong", "okay wait", "Moment"]) assert.ok(isStopWord(words), words);
+  for (const words of ["nothing", "stopping", "I know"]) assert.ok(!isStopWord(words), words);
+  assert.ok(!isStopWord("para", "en-GB") && isStopWord("para", "es"));
+});

@@ -1,0 +1,293 @@
+/**
+ * Barge-in in two steps. While the agent has the floor, the first voice of the caller only makes it softer; a moment later
+ * the caller has taken the floor, or it was a cough or a "mhm", and the agent comes back up without having lost a word.
+ *
+ * What decides: how long the voice lasts, how sure the detector is, how it sounds (a hum is dark and steady, a cough is
+ * noise before it is voice), and the words, when an engine understands some in time. Never reads a clock.
+ */
+import type { Milli } from "./audio.ts";
+import { isBackchannel, isStopWord } from "./backchannel.ts";
+import type { VoiceWindow } from "./endpointer.ts";
+
+/** The numbers of `sluice.turn`. */
+export interface FloorOptions {
+  /** Probability from which a window is voice. */
+  readonly threshold: number;
+  /** Voice heard before the agent gets softer. More: fewer dips, later ones. */
+  readonly duckAfterMs: Milli;
+  /** Loudness of the agent until it is decided; 1 is as spoken. */
+  readonly duckGain: number;
+  readonly duckRampMs: Milli;
+  readonly restoreRampMs: Milli;
+  /** Clear speech that stops the agent at once. More: fewer false stops, later ones, and more words to judge by. */
+  readonly stopAfterMs: Milli;
+  /** From the first voiced sample: by then it is decided. */
+  readonly decideByMs: Milli;
+  /** BCP 47 language of the caller; words of all known languages count without it. */
+  readonly language?: string | undefined;
+}
+
+/** Why the floor was taken or not. */
+export type FloorReason = "speech" | "words" | "hum" | "noise" | "short";
+
+/** What is to be done. */
+export type FloorCommand =
+  | { readonly kind: "duck"; readonly gain: number; readonly rampMs: Milli }
+  /** The caller has the floor, since `onsetMs` of its audio. */
+  | { readonly kind: "take"; readonly onsetMs: Milli; readonly decision: FloorDecision }
+  /** It was nothing: the agent goes on. */
+  | { readonly kind: "pass"; readonly decision: FloorDecision };
+
+/** One decision, for people and for metrics; times from the first voiced sample, as far as its place is known. */
+export interface FloorDecision {
+  readonly stop: boolean;
+  readonly reason: FloorReason;
+  /** `undefined`: the agent was not made softer. */
+  readonly duckedAfterMs: Milli | undefined;
+  readonly decidedAfterMs: Milli;
+  readonly voicedMs: Milli;
+}
+
+/** A stretch of voice without a pause. */
+interface Burst {
+  readonly onsetMs: Milli;
+  readonly onsetAt: Milli;
+  voicedMs: Milli;
+  /** Of it: as a word sounds, as closed lips sound, as breath sounds (also just before the voice). */
+  speechMs: Milli;
+  humMs: Milli;
+  noiseMs: Milli;
+  quietMs: Milli;
+  duckedAt: Milli | undefined;
+  soft: boolean; // the agent still is
+  verdict: "open" | "passed" | "taken";
+  /** What was speech when it was passed over. */
+  passedSpeechMs: Milli;
+}
+
+/** A window this sure of voice less than the threshold still is voice, when it sounds as a voice does. */
+const LIKELY = 0.2;
+const HYSTERESIS = 0.15;
+const CERTAIN = 0.9;
+/** How a window sounds: see `prosody.ts`. */
+const STEADY = 0.7;
+const PERIODIC = 0.4;
+const DARK_DB = -13;
+const BREATH_BRIGHT_DB = [-14, -3] as const;
+const BREATH_DB = -38;
+/** Above the quietest of late, a window is loud. */
+const LOUD_DB = 12;
+const NOISE_RISE_DB = 0.2; // a window
+/** A part of a window this much below its loudest is not voice yet. */
+const ONSET_BELOW_DB = 20;
+/** Voice that is clear, of what stops the agent at once; the rest may be a soft beginning. */
+const CLEAR_SPEECH_MS = 60;
+/** A pause this long ends a burst. */
+const PAUSE_MS = 60;
+/** Breath of this length before so little speech: a cough. */
+const COUGH_NOISE_MS = 48;
+const COUGH_SPEECH_MS = 128;
+/** After it was passed over, so much speech takes the floor after all; and so long a hum is no "mhm". */
+const SECOND_THOUGHT_MS = 160;
+const LONGEST_HUM_MS = 1000;
+/** Words that are a backchannel keep the agent speaking for as long as those last. */
+const LONGEST_BACKCHANNEL_MS = 1200;
+/** Voice for which nobody has to yield the floor. */
+const UNCONTESTED_MS = 60;
+
+/** Decides when the caller takes the floor from the agent. */
+export class Floor {
+  readonly #commands: FloorCommand[] = [];
+  #options: FloorOptions | undefined;
+  #burst: Burst | undefined;
+  #breathMs: Milli = 0; // just now, before any voice
+  #noiseDb = -60;
+  #agentSpeaks = false;
+  #words: string | undefined;
+
+  /** `undefined`: the caller never takes the floor. */
+  constructor(options: FloorOptions | undefined) {
+    this.#options = options;
+  }
+
+  configure(options: FloorOptions | undefined): void {
+    this.#options = options;
+    if (!options) this.reset();
+  }
+
+  /** Whether the caller can take the floor from the agent at all. */
+  get contestable(): boolean {
+    return this.#options !== undefined;
+  }
+
+  /** Takes one window; windows come in order. `agentSpeaks`: it has, or is about to have, the floor. */
+  handleWindow(now: Milli, window: VoiceWindow, agentSpeaks: boolean): void {
+    this.handleTimeout(now);
+    this.#agentSpeaks = agentSpeaks;
+    const options = this.#options;
+    if (!options) return;
+    const loudDb = Math.max(-100, ...window.levels);
+    const loud = loudDb > this.#noiseDb + LOUD_DB;
+    if (this.#isVoice(window, loud, options)) this.#hearVoice(now, window);
+    else this.#hearPause(now, window, loud && loudDb > BREATH_DB);
+    this.#noiseDb = Math.max(-90, Math.min(loudDb, this.#noiseDb + NOISE_RISE_DB));
+    this.#judge(now, options);
+  }
+
+  /** What an engine has understood of the caller's words since its voice began. */
+  handleWords(now: Milli, words: string): void {
+    this.#words = words;
+    if (this.#options) this.#judge(now, this.#options);
+  }
+
+  handleTimeout(now: Milli): void {
+    const due = this.pollTimeout();
+    if (due !== undefined && now >= due) this.#decide(now);
+  }
+
+  pollTimeout(): Milli | undefined {
+    if (!this.#options || this.#burst?.verdict !== "open") return undefined;
+    return this.#burst.onsetAt + this.#options.decideByMs;
+  }
+
+  nextCommand(): FloorCommand | undefined {
+    return this.#commands.shift();
+  }
+
+  /** The caller's turn is over, or was thrown away. */
+  reset(): void {
+    this.#restore(0);
+    this.#burst = undefined;
+    this.#words = undefined;
+    this.#breathMs = 0;
+  }
+
+  #isVoice({ probability, prosody }: VoiceWindow, loud: boolean, { threshold }: FloorOptions): boolean {
+    if (probability >= (this.#burst ? threshold - HYSTERESIS : threshold)) return true;
+    return probability >= LIKELY && loud && prosody !== undefined && prosody.periodicity >= STEADY;
+  }
+
+  #hearVoice(now: Milli, window: VoiceWindow): void {
+    const endMs = window.mediaMs + window.durationMs;
+    const from = this.#burst ? window.mediaMs : onsetOf(window);
+    const burst = (this.#burst ??= this.#open(now - (endMs - from), from));
+    const ms = endMs - from;
+    burst.quietMs = 0;
+    burst.voicedMs += ms;
+    const kind = soundOf(window);
+    if (kind === "speech") burst.speechMs += ms;
+    else if (kind === "hum") burst.humMs += ms;
+    else burst.noiseMs += ms;
+    const { duckAfterMs, duckGain, duckRampMs } = this.#options!;
+    const ducks = this.#agentSpeaks && burst.duckedAt === undefined && burst.verdict === "open";
+    if (!ducks || burst.voicedMs < duckAfterMs || duckGain >= 1) return;
+    burst.duckedAt = now;
+    burst.soft = true;
+    this.#commands.push({ kind: "duck", gain: duckGain, rampMs: duckRampMs });
+  }
+
+  #open(onsetAt: Milli, onsetMs: Milli): Burst {
+    const noiseMs = this.#breathMs;
+    this.#breathMs = 0;
+    this.#words = undefined; // what was understood before is of what was said before
+    const sounds = { voicedMs: 0, speechMs: 0, humMs: 0, noiseMs, quietMs: 0 };
+    return { onsetAt, onsetMs, ...sounds, duckedAt: undefined, soft: false, verdict: "open", passedSpeechMs: 0 };
+  }
+
+  #hearPause(now: Milli, window: VoiceWindow, loud: boolean): void {
+    const { prosody, durationMs } = window;
+    const [darkest, brightest] = BREATH_BRIGHT_DB;
+    const breath =
+      loud && prosody && prosody.periodicity < 0.6 && prosody.brightDb > darkest && prosody.brightDb < brightest;
+    if (breath) this.#breathMs += durationMs;
+    else this.#breathMs = Math.max(0, this.#breathMs - durationMs / 2); // a cough falls silent before its voiced rest
+    const burst = this.#burst;
+    if (!burst) return;
+    burst.quietMs += durationMs;
+    if (breath) burst.noiseMs += durationMs;
+    if (burst.quietMs < PAUSE_MS) return;
+    if (burst.verdict === "open") this.#pass(now, burst, burst.noiseMs >= COUGH_NOISE_MS ? "noise" : "short");
+    this.#burst = undefined;
+  }
+
+  /** What need not wait for the deadline. */
+  #judge(now: Milli, options: FloorOptions): void {
+    const burst = this.#burst;
+    if (!burst || burst.verdict === "taken") return;
+    if (!this.#agentSpeaks) {
+      if (burst.verdict === "open" && burst.voicedMs >= UNCONTESTED_MS) this.#take(now, burst, "speech");
+      else if (burst.speechMs - burst.passedSpeechMs >= UNCONTESTED_MS) this.#take(now, burst, "speech");
+      return;
+    }
+    if (this.#says(isStopWord)) return this.#take(now, burst, "words");
+    if (this.#says(isBackchannel) && burst.voicedMs < LONGEST_BACKCHANNEL_MS) return;
+    if (burst.verdict === "passed") {
+      const speaks = burst.speechMs - burst.passedSpeechMs >= SECOND_THOUGHT_MS;
+      if (speaks || burst.humMs >= LONGEST_HUM_MS) this.#take(now, burst, "speech");
+    } else if (burst.voicedMs >= options.stopAfterMs && burst.speechMs >= CLEAR_SPEECH_MS && !isCough(burst)) {
+      this.#take(now, burst, "speech");
+    }
+  }
+
+  /** The deadline: whatever it is, the agent does not stay in between. */
+  #decide(now: Milli): void {
+    const burst = this.#burst!;
+    if (this.#says(isBackchannel)) return this.#pass(now, burst, "words");
+    if (burst.quietMs > 0) return this.#pass(now, burst, isCough(burst) ? "noise" : "short");
+    if (isCough(burst)) return this.#pass(now, burst, "noise");
+    if (burst.humMs > 2 * burst.speechMs) return this.#pass(now, burst, "hum");
+    if (this.#agentSpeaks) this.#take(now, burst, "speech");
+  }
+
+  #says(test: (words: string, language: string | undefined) => boolean): boolean {
+    return this.#words !== undefined && test(this.#words, this.#options?.language);
+  }
+
+  #take(now: Milli, burst: Burst, reason: FloorReason): void {
+    burst.verdict = "taken";
+    const decision = describe(now, burst, true, reason);
+    this.#commands.push({ kind: "take", onsetMs: burst.onsetMs, decision });
+    this.#restore(0); // what comes next is as loud as ever; what was cut has faded by then
+  }
+
+  #pass(now: Milli, burst: Burst, reason: FloorReason): void {
+    burst.verdict = "passed";
+    burst.passedSpeechMs = burst.speechMs;
+    if (this.#agentSpeaks) this.#commands.push({ kind: "pass", decision: describe(now, burst, false, reason) });
+    this.#restore(this.#options?.restoreRampMs ?? 0);
+  }
+
+  #restore(rampMs: Milli): void {
+    if (!this.#burst?.soft) return;
+    this.#burst.soft = false;
+    this.#commands.push({ kind: "duck", gain: 1, rampMs });
+  }
+}
+
+/** How a window of voice sounds; without a measurement as a word does. */
+function soundOf({ probability, prosody }: VoiceWindow): "speech" | "hum" | "noise" {
+  if (!prosody) return "speech";
+  if (prosody.brightDb <= DARK_DB) return prosody.periodicity >= PERIODIC ? "hum" : "noise";
+  return prosody.periodicity >= PERIODIC || probability >= CERTAIN ? "speech" : "noise";
+}
+
+function isCough({ noiseMs, speechMs }: Burst): boolean {
+  return noiseMs >= COUGH_NOISE_MS && speechMs < COUGH_SPEECH_MS;
+}
+
+/** Where in its first window the voice begins, to a part of the window. */
+function onsetOf({ mediaMs, durationMs, levels }: VoiceWindow): Milli {
+  const loudest = Math.max(...levels);
+  const first = levels.findIndex((level) => level > loudest - ONSET_BELOW_DB);
+  return first <= 0 ? mediaMs : mediaMs + (first * durationMs) / levels.length;
+}
+
+function describe(now: Milli, burst: Burst, stop: boolean, reason: FloorReason): FloorDecision {
+  return {
+    stop,
+    reason,
+    duckedAfterMs: burst.duckedAt === undefined ? undefined : burst.duckedAt - burst.onsetAt,
+    decidedAfterMs: now - burst.onsetAt,
+    voicedMs: burst.voicedMs,
+  };
+}
