@@ -37,6 +37,33 @@ export async function speak(
   return resample(concatenate(pieces), SAMPLE_RATE, sampleRate);
 }
 
+/** What eSpeak NG makes of phonemes (its own mnemonics, as in `m-hm`), which its texts cannot say. In this thread. */
+export async function speakPhonemes(
+  phonemes: string,
+  { voice = "en-us", speed = 1 }: SpeakOptions = {},
+): Promise<Int16Array> {
+  const module = "@echogarden/espeak-ng-emscripten"; // optional: no types to resolve
+  phonemeVoice ??= import(module).then(async ({ default: load }) => new (await load()).eSpeakNGWorker());
+  const espeak = await phonemeVoice;
+  espeak.set_voice(voice);
+  espeak.set_rate(Math.round(175 * speed));
+  const pieces: Int16Array[] = [];
+  espeak.synthesize(`[[${phonemes}]]`, (chunk) => {
+    pieces.push(chunk.slice());
+    return false;
+  });
+  return resample(concatenate(pieces), espeak.get_samplerate(), SAMPLE_RATE);
+}
+
+interface PhonemeVoice {
+  set_voice(name: string): number;
+  set_rate(wordsPerMinute: number): void;
+  get_samplerate(): number;
+  synthesize(text: string, onChunk: (pcm: Int16Array) => boolean): void;
+}
+
+let phonemeVoice: Promise<PhonemeVoice> | undefined;
+
 /** Nothing, for `ms` milliseconds. */
 export function silence(ms: number, sampleRate: number = SAMPLE_RATE): Int16Array {
   return new Int16Array(Math.round((ms * sampleRate) / 1000));

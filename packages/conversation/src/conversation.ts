@@ -201,7 +201,7 @@ export class Conversation {
     this.#listener.contested = agentSpeaks && this.#floor.contestable;
     this.#listener.handleVoice(now, window);
     if (agentSpeaks ? !this.#listener.announced : this.#listener.holds) {
-      this.#floor.handleWindow(now, window, agentSpeaks);
+      this.#floor.handleWindow(now, window, agentSpeaks, this.#listener.holds);
     }
     this.#settle(now);
   }

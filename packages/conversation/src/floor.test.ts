@@ -19,27 +19,27 @@ type Sound = Pick<VoiceWindow, "probability" | "prosody" | "levels">;
 const levels = (db: number) => Array<number>(4).fill(db);
 const QUIET: Sound = {
   probability: 0.01,
-  prosody: { periodicity: 0.1, pitchHz: 100, brightDb: -5 },
+  prosody: { periodicity: 0.1, pitchHz: 100, openDb: -3, brightDb: -5 },
   levels: levels(-80),
 };
 const WORD: Sound = {
   probability: 0.95,
-  prosody: { periodicity: 0.8, pitchHz: 110, brightDb: -6 },
+  prosody: { periodicity: 0.8, pitchHz: 110, openDb: -3, brightDb: -6 },
   levels: levels(-18),
 };
 const HUM: Sound = {
   probability: 0.7,
-  prosody: { periodicity: 0.95, pitchHz: 110, brightDb: -21 },
+  prosody: { periodicity: 0.95, pitchHz: 110, openDb: -14, brightDb: -21 },
   levels: levels(-26),
 };
 const BREATH: Sound = {
   probability: 0.05,
-  prosody: { periodicity: 0.3, pitchHz: 100, brightDb: -8 },
+  prosody: { periodicity: 0.3, pitchHz: 100, openDb: -4, brightDb: -8 },
   levels: levels(-28),
 };
 const HISS: Sound = {
   probability: 0.05,
-  prosody: { periodicity: 0.3, pitchHz: 100, brightDb: -1 },
+  prosody: { periodicity: 0.3, pitchHz: 100, openDb: 0, brightDb: -1 },
   levels: levels(-28),
 };
 
@@ -57,7 +57,7 @@ function hear(floor: Floor, sounds: readonly Sound[], { agentSpeaks = true, word
       floor.handleTimeout(due);
       drain(due);
     }
-    floor.handleWindow(now, { mediaMs: index * WINDOW, durationMs: WINDOW, ...sound }, agentSpeaks);
+    floor.handleWindow(now, { mediaMs: index * WINDOW, durationMs: WINDOW, ...sound }, agentSpeaks, true);
     drain(now);
     const said = words.get(index);
     if (said !== undefined) floor.handleWords(now, said);

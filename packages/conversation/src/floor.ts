@@ -8,6 +8,7 @@
 import type { Milli } from "./audio.ts";
 import { isBackchannel, isStopWord } from "./backchannel.ts";
 import type { VoiceWindow } from "./endpointer.ts";
+import type { Prosody } from "./prosody.ts";
 
 /** The numbers of `sluice.turn`. */
 export interface FloorOptions {
@@ -52,6 +53,7 @@ export interface FloorDecision {
 interface Burst {
   readonly onsetMs: Milli;
   readonly onsetAt: Milli;
+  peakDb: number;
   voicedMs: Milli;
   /** Of it: as a word sounds, as closed lips sound, as breath sounds (also just before the voice). */
   speechMs: Milli;
@@ -66,18 +68,22 @@ interface Burst {
 }
 
 /** A window this sure of voice less than the threshold still is voice, when it sounds as a voice does. */
-const LIKELY = 0.2;
+const LIKELY = 0.06;
 const HYSTERESIS = 0.15;
 const CERTAIN = 0.9;
 /** How a window sounds: see `prosody.ts`. */
 const STEADY = 0.7;
 const PERIODIC = 0.4;
-const DARK_DB = -13;
-const BREATH_BRIGHT_DB = [-14, -3] as const;
+const CLOSED_DB = -10;
+const HISS_DB = -3;
+const BREATH_DARKEST_DB = -14;
+/** Breath as loud as this begins a cough; what fades of it still belongs to it. */
 const BREATH_DB = -38;
 /** Above the quietest of late, a window is loud. */
 const LOUD_DB = 12;
 const NOISE_RISE_DB = 0.2; // a window
+/** This far below the loudest of its burst, what the detector still takes for voice is its own delay. */
+const HANGOVER_DB = 32;
 /** A part of a window this much below its loudest is not voice yet. */
 const ONSET_BELOW_DB = 20;
 /** Voice that is clear, of what stops the agent at once; the rest may be a soft beginning. */
@@ -86,9 +92,10 @@ const CLEAR_SPEECH_MS = 60;
 const PAUSE_MS = 60;
 /** Breath of this length before so little speech: a cough. */
 const COUGH_NOISE_MS = 48;
-const COUGH_SPEECH_MS = 128;
+const COUGH_SPEECH_MS = 150;
 /** After it was passed over, so much speech takes the floor after all; and so long a hum is no "mhm". */
 const SECOND_THOUGHT_MS = 160;
+const WINDOW_MS = 32;
 const LONGEST_HUM_MS = 1000;
 /** Words that are a backchannel keep the agent speaking for as long as those last. */
 const LONGEST_BACKCHANNEL_MS = 1200;
@@ -101,8 +108,10 @@ export class Floor {
   #options: FloorOptions | undefined;
   #burst: Burst | undefined;
   #breathMs: Milli = 0; // just now, before any voice
+  #humMs: Milli = 0; // that the detector did not take for voice
   #noiseDb = -60;
   #agentSpeaks = false;
+  #callerSpeaks = false;
   #words: string | undefined;
 
   /** `undefined`: the caller never takes the floor. */
@@ -120,16 +129,21 @@ export class Floor {
     return this.#options !== undefined;
   }
 
-  /** Takes one window; windows come in order. `agentSpeaks`: it has, or is about to have, the floor. */
-  handleWindow(now: Milli, window: VoiceWindow, agentSpeaks: boolean): void {
+  /**
+   * Takes one window; windows come in order. `agentSpeaks`: it has, or is about to have, the floor. `callerSpeaks`: the
+   * endpointer is sure of a voice, without which nobody takes the floor.
+   */
+  handleWindow(now: Milli, window: VoiceWindow, agentSpeaks: boolean, callerSpeaks: boolean): void {
     this.handleTimeout(now);
     this.#agentSpeaks = agentSpeaks;
+    this.#callerSpeaks = callerSpeaks;
     const options = this.#options;
     if (!options) return;
     const loudDb = Math.max(-100, ...window.levels);
     const loud = loudDb > this.#noiseDb + LOUD_DB;
-    if (this.#isVoice(window, loud, options)) this.#hearVoice(now, window);
-    else this.#hearPause(now, window, loud && loudDb > BREATH_DB);
+    if (this.#isVoice(window, loud, options) && loudDb > (this.#burst?.peakDb ?? -100) - HANGOVER_DB) {
+      this.#hearVoice(now, window, loudDb);
+    } else this.#hearPause(now, window, loud && (loudDb > BREATH_DB || this.#breathMs > 0));
     this.#noiseDb = Math.max(-90, Math.min(loudDb, this.#noiseDb + NOISE_RISE_DB));
     this.#judge(now, options);
   }
@@ -160,24 +174,28 @@ export class Floor {
     this.#burst = undefined;
     this.#words = undefined;
     this.#breathMs = 0;
+    this.#humMs = 0;
   }
 
   #isVoice({ probability, prosody }: VoiceWindow, loud: boolean, { threshold }: FloorOptions): boolean {
     if (probability >= (this.#burst ? threshold - HYSTERESIS : threshold)) return true;
-    return probability >= LIKELY && loud && prosody !== undefined && prosody.periodicity >= STEADY;
+    // A hum may sink below what the detector takes for voice: while it goes on, its sound is enough.
+    const likely = this.#burst !== undefined || probability >= LIKELY;
+    return likely && loud && prosody !== undefined && prosody.periodicity >= STEADY;
   }
 
-  #hearVoice(now: Milli, window: VoiceWindow): void {
+  #hearVoice(now: Milli, window: VoiceWindow, loudDb: number): void {
     const endMs = window.mediaMs + window.durationMs;
     const from = this.#burst ? window.mediaMs : onsetOf(window);
     const burst = (this.#burst ??= this.#open(now - (endMs - from), from));
     const ms = endMs - from;
+    burst.peakDb = Math.max(burst.peakDb, loudDb);
     burst.quietMs = 0;
     burst.voicedMs += ms;
-    const kind = soundOf(window);
-    if (kind === "speech") burst.speechMs += ms;
-    else if (kind === "hum") burst.humMs += ms;
-    else burst.noiseMs += ms;
+    const sound = soundOf(window);
+    if (sound === "speech") burst.speechMs += ms;
+    else if (sound === "hum") burst.humMs += ms;
+    else if (sound === "breath") burst.noiseMs += ms;
     const { duckAfterMs, duckGain, duckRampMs } = this.#options!;
     const ducks = this.#agentSpeaks && burst.duckedAt === undefined && burst.verdict === "open";
     if (!ducks || burst.voicedMs < duckAfterMs || duckGain >= 1) return;
@@ -187,20 +205,21 @@ export class Floor {
   }
 
   #open(onsetAt: Milli, onsetMs: Milli): Burst {
-    const noiseMs = this.#breathMs;
+    const [noiseMs, humMs] = [this.#breathMs, this.#humMs];
     this.#breathMs = 0;
+    this.#humMs = 0;
     this.#words = undefined; // what was understood before is of what was said before
-    const sounds = { voicedMs: 0, speechMs: 0, humMs: 0, noiseMs, quietMs: 0 };
+    const sounds = { peakDb: -100, voicedMs: 0, speechMs: 0, humMs, noiseMs, quietMs: 0 };
     return { onsetAt, onsetMs, ...sounds, duckedAt: undefined, soft: false, verdict: "open", passedSpeechMs: 0 };
   }
 
   #hearPause(now: Milli, window: VoiceWindow, loud: boolean): void {
     const { prosody, durationMs } = window;
-    const [darkest, brightest] = BREATH_BRIGHT_DB;
-    const breath =
-      loud && prosody && prosody.periodicity < 0.6 && prosody.brightDb > darkest && prosody.brightDb < brightest;
+    const breath = loud && prosody !== undefined && isBreath(prosody);
+    const hums = loud && prosody !== undefined && prosody.periodicity >= STEADY && prosody.openDb <= CLOSED_DB;
+    this.#humMs = hums ? this.#humMs + durationMs : 0;
     if (breath) this.#breathMs += durationMs;
-    else this.#breathMs = Math.max(0, this.#breathMs - durationMs / 2); // a cough falls silent before its voiced rest
+    else this.#breathMs = Math.max(0, this.#breathMs - durationMs / 2); // a cough may be silent before its voiced rest
     const burst = this.#burst;
     if (!burst) return;
     burst.quietMs += durationMs;
@@ -213,7 +232,7 @@ export class Floor {
   /** What need not wait for the deadline. */
   #judge(now: Milli, options: FloorOptions): void {
     const burst = this.#burst;
-    if (!burst || burst.verdict === "taken") return;
+    if (!burst || burst.verdict === "taken" || !this.#callerSpeaks) return;
     if (!this.#agentSpeaks) {
       if (burst.verdict === "open" && burst.voicedMs >= UNCONTESTED_MS) this.#take(now, burst, "speech");
       else if (burst.speechMs - burst.passedSpeechMs >= UNCONTESTED_MS) this.#take(now, burst, "speech");
@@ -224,18 +243,17 @@ export class Floor {
     if (burst.verdict === "passed") {
       const speaks = burst.speechMs - burst.passedSpeechMs >= SECOND_THOUGHT_MS;
       if (speaks || burst.humMs >= LONGEST_HUM_MS) this.#take(now, burst, "speech");
-    } else if (burst.voicedMs >= options.stopAfterMs && burst.speechMs >= CLEAR_SPEECH_MS && !isCough(burst)) {
-      this.#take(now, burst, "speech");
-    }
+    } else if (burst.voicedMs >= options.stopAfterMs && isClear(burst)) this.#take(now, burst, "speech");
   }
 
   /** The deadline: whatever it is, the agent does not stay in between. */
   #decide(now: Milli): void {
     const burst = this.#burst!;
     if (this.#says(isBackchannel)) return this.#pass(now, burst, "words");
-    if (burst.quietMs > 0) return this.#pass(now, burst, isCough(burst) ? "noise" : "short");
     if (isCough(burst)) return this.#pass(now, burst, "noise");
     if (burst.humMs > 2 * burst.speechMs) return this.#pass(now, burst, "hum");
+    if (burst.quietMs > 0) return this.#pass(now, burst, "short");
+    if (!this.#callerSpeaks) return this.#pass(now, burst, "noise");
     if (this.#agentSpeaks) this.#take(now, burst, "speech");
   }
 
@@ -252,7 +270,9 @@ export class Floor {
 
   #pass(now: Milli, burst: Burst, reason: FloorReason): void {
     burst.verdict = "passed";
-    burst.passedSpeechMs = burst.speechMs;
+    // Speech that nobody was sure of by then need not begin anew.
+    const unsure = !this.#callerSpeaks && reason === "noise";
+    burst.passedSpeechMs = unsure ? burst.speechMs - SECOND_THOUGHT_MS + WINDOW_MS : burst.speechMs;
     if (this.#agentSpeaks) this.#commands.push({ kind: "pass", decision: describe(now, burst, false, reason) });
     this.#restore(this.#options?.restoreRampMs ?? 0);
   }
@@ -265,10 +285,21 @@ export class Floor {
 }
 
 /** How a window of voice sounds; without a measurement as a word does. */
-function soundOf({ probability, prosody }: VoiceWindow): "speech" | "hum" | "noise" {
+function soundOf({ probability, prosody }: VoiceWindow): "speech" | "hum" | "breath" | "hiss" {
   if (!prosody) return "speech";
-  if (prosody.brightDb <= DARK_DB) return prosody.periodicity >= PERIODIC ? "hum" : "noise";
-  return prosody.periodicity >= PERIODIC || probability >= CERTAIN ? "speech" : "noise";
+  if (prosody.brightDb > HISS_DB) return "hiss";
+  const periodic = prosody.periodicity >= PERIODIC;
+  if (periodic && prosody.openDb <= CLOSED_DB) return "hum";
+  return periodic || probability >= CERTAIN ? "speech" : "breath";
+}
+
+/** Air through an open throat; at its start, a burst, it resembles a period a little. */
+function isBreath({ periodicity, brightDb }: Prosody): boolean {
+  return periodicity < 0.6 && brightDb > BREATH_DARKEST_DB && brightDb < HISS_DB;
+}
+
+function isClear(burst: Burst): boolean {
+  return burst.speechMs >= Math.max(CLEAR_SPEECH_MS, burst.humMs / 2) && !isCough(burst);
 }
 
 function isCough({ noiseMs, speechMs }: Burst): boolean {
