@@ -60,6 +60,8 @@ export interface CallRecord {
   readonly seed: number;
   readonly mouth: Int16Array;
   readonly ear: Int16Array;
+  /** Per 20 ms of the ear, whether a packet was played: else it was silence, or invented. */
+  readonly received: readonly boolean[];
   /** When both tracks begin, on the clock of the events. */
   readonly startedAt: number;
   readonly events: readonly CallEvent[];
@@ -297,11 +299,12 @@ export async function placeVirtualCall(
       for (const codec of [decoder, earlyDecoder, encoder]) codec.free();
     }
     if (errors.length > 0) throw errors[0];
-    const { mouth, ear, startedAt } = phone.recording();
+    const { mouth, ear, played, startedAt } = phone.recording();
     return {
       seed: options.seed,
       mouth,
       ear,
+      received: played,
       startedAt,
       events,
       turns,

@@ -24,6 +24,8 @@ export type Step =
   | { readonly coughMs: number; readonly afterMs: number }
   /** The network becomes another one, by another address or port where told. */
   | { readonly network: string; readonly by?: "address" | "port" }
+  /** Nothing comes through, to the ear alone or both ways, for so long. */
+  | { readonly blackoutMs: number; readonly way: "down" | "both" }
   | { readonly waitMs: number };
 
 /** A scenario, as its file exports it. */
@@ -82,6 +84,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     reply: () => REPLIES[replies++ % REPLIES.length]!,
     sleep: time.sleep,
   });
+  let network = options.network ?? networkProfile(scenario.network);
   const said: SaidTurn[] = [];
   const coughs: number[] = [];
   const record = await placeVirtualCall(
@@ -89,7 +92,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
       seed,
       time,
       speech,
-      network: options.network ?? networkProfile(scenario.network),
+      network,
       session: { audio: { input: { transcription: { model: "lab" } } }, ...scenario.session },
       ...(options.pipe === undefined ? {} : { pipe: options.pipe }),
     },
@@ -99,8 +102,14 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
         if ("say" in step) said.push(await say(call, step.say, () => step.hesitationMs ?? hesitate(), false));
         else if ("listen" in step) await listen(call);
         else if ("waitMs" in step) await time.sleep(step.waitMs);
-        else if ("network" in step) {
-          if (options.network === undefined) call.become(networkProfile(step.network));
+        else if ("blackoutMs" in step) {
+          const dark = { blackhole: true };
+          call.become({ ...network, down: dark, ...(step.way === "both" ? { up: dark } : {}) });
+          await time.sleep(step.blackoutMs);
+          call.become(network);
+        } else if ("network" in step) {
+          if (options.network === undefined) network = networkProfile(step.network);
+          call.become(network);
           if (step.by === "address") call.changePath();
           if (step.by === "port") call.rebind();
         } else {

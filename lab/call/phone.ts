@@ -70,6 +70,7 @@ export class Phone {
   readonly #repairs: RepairRequests;
   readonly #mouth: Int16Array[] = [];
   readonly #ear: Int16Array[] = [];
+  readonly #receivedFrames: boolean[] = [];
   #played: { readonly atMs: number; readonly rtpTimestamp: number; readonly latencyMs: number } | undefined;
   #speech: { readonly pcm: Int16Array; at: number } | undefined;
   #encoder!: Awaited<ReturnType<OpusCodec["createEncoder"]>>;
@@ -144,8 +145,14 @@ export class Phone {
   }
 
   /** What the mouth said and the ear heard, from the moment of dialling; 24 kHz. */
-  recording(): { readonly mouth: Int16Array; readonly ear: Int16Array; readonly startedAt: number } {
-    return { mouth: join(this.#mouth), ear: join(this.#ear), startedAt: this.#startedAt };
+  recording(): {
+    readonly mouth: Int16Array;
+    readonly ear: Int16Array;
+    /** Per 20 ms of the ear, whether a packet was played: else it was silence, or invented. */
+    readonly played: readonly boolean[];
+    readonly startedAt: number;
+  } {
+    return { mouth: join(this.#mouth), ear: join(this.#ear), played: this.#receivedFrames, startedAt: this.#startedAt };
   }
 
   /** Loudness of the ear's last 20 ms, of full scale. */
@@ -247,7 +254,9 @@ export class Phone {
   #frameDue(): void {
     const { time, repair } = this.#options;
     const now = time.now();
+    const before = this.#buffer.counts.played;
     this.#ear.push(this.#buffer.play(now));
+    this.#receivedFrames.push(this.#buffer.counts.played > before);
     const { playedTimestamp } = this.#buffer;
     if (playedTimestamp !== undefined) this.#played = { atMs: now, rtpTimestamp: playedTimestamp >>> 0, latencyMs: 0 };
     const pcm = new Int16Array(FRAME_SAMPLES);
