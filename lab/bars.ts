@@ -16,6 +16,7 @@ export interface Bar {
   readonly less?: string;
   readonly is: "atMost" | "atLeast";
   readonly bar: number;
+  /** `share` is told in percent, `yes` as yes or no. */
   readonly unit: string;
   readonly command: string;
 }
@@ -50,7 +51,7 @@ const recovery = (event: string, text: string, direction: "uplink" | "downlink")
     `${text}: ${direction} whole again in time`,
     `benches.recovery.rows[event=${event}].${direction}_ok`,
     1,
-    "",
+    "yes",
     bench("recovery"),
   );
 const pipes = (id: string, text: string, path: string, is: Bar["is"], bar: number, unit: string): Bar => ({
@@ -165,7 +166,7 @@ export const BARS: readonly Bar[] = [
     "turns with a gap in the answer (worst profile)",
     "benches.pipeline.metrics.gap_turn_share_most",
     0.01,
-    "",
+    "share",
     bench("pipeline"),
   ),
   atMost(
@@ -174,7 +175,7 @@ export const BARS: readonly Bar[] = [
     "tokens generated in vain",
     "benches.pipeline.metrics.wasted_token_share_most",
     0.15,
-    "",
+    "share",
     bench("pipeline"),
   ),
   atMost(
@@ -183,7 +184,7 @@ export const BARS: readonly Bar[] = [
     "false cut-ins beyond the fixed pipeline's",
     "benches.pipeline.metrics.false_cutin_more_most",
     0,
-    "",
+    "share",
     bench("pipeline"),
   ),
   atMost(
@@ -220,7 +221,7 @@ export const BARS: readonly Bar[] = [
     "words by which an interrupted memory is off (LTE)",
     "scenarios.barge-in-on-lte.truncation_words_max",
     1,
-    "",
+    "words",
     "npm run lab -- scenario barge-in-on-lte",
   ),
   atMost(
@@ -239,17 +240,24 @@ export const BARS: readonly Bar[] = [
     "WebRTC: prompt's words at 10 % loss (virtual time)",
     "loss[pipe=webrtc,loss=0.1].prompt_intact",
     0.99,
-    "",
+    "share",
     "npm run lab -- --only loss",
   ),
-  pipes("quic-20", "QUIC: prompt intact at 20 % loss", "pipe=webtransport,loss=0.2].prompt_intact", "atLeast", 1, ""),
+  pipes(
+    "quic-20",
+    "QUIC: prompt intact at 20 % loss",
+    "pipe=webtransport,loss=0.2].prompt_intact",
+    "atLeast",
+    1,
+    "share",
+  ),
   pipes(
     "quic-blackout",
     "QUIC: prompt intact through a 3 s blackout",
     "pipe=webtransport,condition=blackout].prompt_intact",
     "atLeast",
     1,
-    "",
+    "share",
   ),
   pipes(
     "webrtc-10",
@@ -257,7 +265,7 @@ export const BARS: readonly Bar[] = [
     "pipe=webrtc,loss=0.1].prompt_intact",
     "atLeast",
     0.99,
-    "",
+    "share",
   ),
   pipes(
     "answer",
@@ -265,7 +273,7 @@ export const BARS: readonly Bar[] = [
     "pipe=webtransport,condition=blackout].answer_intact",
     "atLeast",
     1,
-    "",
+    "share",
   ),
   pipes("setup", "QUIC: round trips to a session", "pipe=webtransport,loss=0].setup_rtts", "atMost", 3.2, "RTT"),
   atLeast(

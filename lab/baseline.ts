@@ -6,7 +6,6 @@ import type { summarise } from "./score.ts";
 const PINNED = [
   ["barge-in-on-lte", 2],
   ["coughs", 2],
-  ["hesitations", 2],
   ["lossy-turns", 1],
 ] as const;
 

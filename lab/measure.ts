@@ -166,9 +166,9 @@ async function delayThroughOpus(opus: Awaited<ReturnType<typeof loadOpus>>, pcm:
   return hearTones(concatenate(out)).map(({ startMs }) => startMs);
 }
 
-/** A link that loses a known share of 2,000,000 packets: how far off the share is that is counted at its end. */
+/** A link that loses a known share of 500,000 packets: how far off the share is that is counted at its end. */
 function lossError(): number {
-  const [share, packets] = [0.05, 2_000_000];
+  const [share, packets] = [0.05, 500_000];
   const link = new Link<undefined>({ loss: share }, 11);
   const packet = new Uint8Array(1);
   let arrived = 0;

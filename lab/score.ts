@@ -24,6 +24,8 @@ export interface TurnScore {
   readonly mouthToEarMs: number | undefined;
   /** The same as the server's timeline has it. */
   readonly timelineMs: number | undefined;
+  /** Mouth to ear less the timeline's total, where the client measured and the answer's first word was heard whole. */
+  readonly differenceMs: number | undefined;
   readonly stages: Readonly<Record<string, number>>;
   /** The agent spoke before the caller had finished. */
   readonly cutIn: boolean;
@@ -90,9 +92,7 @@ export function summarise(scores: readonly CallScore[]) {
   const turns = scores.flatMap((score) => score.turns);
   const answered = turns.flatMap(({ mouthToEarMs }) => (mouthToEarMs === undefined ? [] : [mouthToEarMs]));
   const silenced = turns.flatMap(({ silencedMs }) => (silencedMs === undefined ? [] : [silencedMs]));
-  const difference = turns.flatMap(({ mouthToEarMs, timelineMs }) =>
-    mouthToEarMs === undefined || timelineMs === undefined ? [] : [Math.abs(mouthToEarMs - timelineMs)],
-  );
+  const difference = turns.flatMap(({ differenceMs }) => (differenceMs === undefined ? [] : [Math.abs(differenceMs)]));
   return {
     calls: scores.length,
     turns: turns.length,
@@ -134,12 +134,16 @@ function scoreTurn(
   const sound = ear.find(({ startMs }) => startMs > from && startMs < until);
   const word = sound && heard.find(({ startMs }) => Math.abs(startMs - sound.startMs) < NEAR_MS);
   const first = word ?? sound;
-  const report = record.turns.find(
-    ({ timeline }, at) => timeline && arrivalOf(record, at) > turn.startMs && arrivalOf(record, at) < until,
-  );
+  const report = record.turns.find((_, at) => arrivalOf(record, at) > turn.startMs && arrivalOf(record, at) < until);
+  const mouthToEarMs = first && first.startMs >= turn.endMs ? first.startMs - turn.endMs : undefined;
+  const timeline = report?.timeline;
   return {
-    mouthToEarMs: first && first.startMs >= turn.endMs ? first.startMs - turn.endMs : undefined,
-    timelineMs: report?.timeline.totalMs,
+    mouthToEarMs,
+    timelineMs: timeline?.totalMs,
+    differenceMs:
+      mouthToEarMs !== undefined && word !== undefined && timeline?.clock === "client"
+        ? mouthToEarMs - timeline.totalMs
+        : undefined,
     stages: Object.fromEntries((report?.timeline.stages ?? []).map(({ name, ms }) => [name, ms])),
     cutIn: first !== undefined && first.startMs < turn.endMs,
     silencedMs: turn.interrupts && silencedAt !== undefined ? silencedAt - turn.startMs : undefined,

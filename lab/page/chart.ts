@@ -119,7 +119,11 @@ export const STAGES = [
   ["silence", "#d8dde3"],
   ["endpointing", "#c7863c"],
   ["engine", "#2a5fa5"],
-  ["lead", "#7d68a8"],
+  ["recognition", "#b0699a"],
+  ["model", "#2a5fa5"],
+  ["clause", "#7fa6d6"],
+  ["voice", "#7d68a8"],
+  ["lead", "#b9aed3"],
   ["egress", "#4b8f7b"],
   ["playout", "#86b3a5"],
 ] as const;
@@ -159,7 +163,7 @@ export function waterfalls(rows: readonly WaterfallRow[], width = 960): string {
       const wide = x(from + ms) - x(from);
       body += `<rect x="${fixed(x(from))}" y="${y}" width="${fixed(wide)}" height="20" fill="${colour}"><title>${name} ${format(ms)} ms</title></rect>`;
       if (wide > 34) {
-        const ink = name === "silence" || name === "capture" ? INK : "#fff";
+        const ink = ["silence", "capture", "lead", "clause", "playout"].includes(name) ? INK : "#fff";
         body += text(x(from) + wide / 2, y + 14, format(ms), `fill="${ink}" text-anchor="middle" font-size="11"`);
       }
       from += ms;

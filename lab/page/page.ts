@@ -57,17 +57,22 @@ function barsSection(verdicts: readonly Verdict[]): string {
         (
           verdict,
         ) => `<li class="${verdict.met === undefined ? "open" : verdict.met ? "met" : "missed"}" title="${plain(verdict.command)}">
-<i></i><span>${plain(verdict.text)}</span><b>${verdict.value === undefined ? "–" : `${figure(verdict.value, verdict)}`}</b><em>${verdict.is === "atMost" ? "≤" : "≥"} ${figure(verdict.bar, verdict)}</em><code>${plain(verdict.command)}</code></li>`,
+<i></i><span>${plain(verdict.text)}</span><b>${verdict.value === undefined ? "–" : `${figure(verdict.value, verdict)}`}</b><em>${held(verdict)}</em><code>${plain(verdict.command)}</code></li>`,
       );
     return `<section class="bars"><h3><small>${issue}</small> ${name}</h3><ul>${items.join("")}</ul></section>`;
   });
   return `<div class="groups">${groups.join("")}</div>`;
 }
 
-function figure(value: number, { unit, bar }: Verdict): string {
-  if (unit === "" && bar <= 1 && bar > 0)
-    return bar === 1 && (value === 0 || value === 1) ? (value === 1 ? "yes" : "no") : `${format(value * 100)} %`;
+function figure(value: number, { unit }: Verdict): string {
+  if (unit === "share") return `${format(value * 100)}\u202f%`;
+  if (unit === "yes") return value === 1 ? "yes" : "no";
   return `${format(value)}${unit === "" ? "" : `\u202f${unit}`}`;
+}
+
+function held(verdict: Verdict): string {
+  if (verdict.unit === "yes") return "";
+  return `${verdict.is === "atMost" ? "≤" : "≥"} ${figure(verdict.bar, verdict)}`;
 }
 
 function distributionRows(report: LabReport): chart.DistributionRow[] {
@@ -305,7 +310,7 @@ p{margin:0 0 14px;color:#3c444d;max-width:760px}code{font:11.5px 'IBM Plex Mono'
 header{display:flex;justify-content:space-between;align-items:flex-end;gap:30px;margin-bottom:16px}header p{margin:0;font-size:12.5px;color:var(--grey)}
 .tally{display:flex;gap:22px;white-space:nowrap;font-size:12.5px;color:var(--grey)}.tally b{display:block;font-size:30px;line-height:1;color:var(--ink);font-variant-numeric:tabular-nums}
 .tally .met b{color:var(--met)}.tally .missed b{color:var(--missed)}.tally .open b{color:#9aa2ac}
-.groups{columns:2;column-gap:34px}.bars{margin:0 0 12px}.bars h3{break-after:avoid}.bars ul{list-style:none;margin:0;padding:0}
+.groups{columns:2;column-gap:34px}.bars{margin:0 0 12px;break-inside:avoid}.bars h3{break-after:avoid}.bars ul{list-style:none;margin:0;padding:0}
 .bars li{break-inside:avoid;display:grid;grid-template-columns:12px minmax(0,1fr) auto 74px;column-gap:6px;align-items:baseline;padding:2px 0 1px;border-bottom:1px solid var(--rule);font-size:12.2px;line-height:1.3}
 .bars li i{width:8px;height:8px;border-radius:50%;align-self:center}.met i{background:var(--met)}.missed i{background:var(--missed)}.open i{border:1.5px solid #b3bac2}
 .bars li b{font-variant-numeric:tabular-nums;text-align:right;white-space:nowrap}.bars li em{font-style:normal;color:var(--grey);text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
