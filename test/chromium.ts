@@ -11,6 +11,10 @@ export interface ChromiumOptions {
   readonly loop?: boolean;
   /** More command-line arguments. */
   readonly args?: readonly string[];
+  /** Chromium's own fake sound devices (default), or those of the machine. */
+  readonly devices?: "fake" | "real";
+  /** More of the environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -27,6 +31,8 @@ export async function launchChromium({
   microphoneWav,
   loop = false,
   args = [],
+  devices = "fake",
+  env = {},
 }: ChromiumOptions = {}): Promise<Browser> {
   const executablePath = findChromium();
   if (executablePath === undefined) throw new Error("no Chromium found: npm test installs it or says how");
@@ -34,10 +40,12 @@ export async function launchChromium({
   return chromium.launch({
     executablePath,
     headless: true,
+    env: { ...(process.env as Record<string, string>), ...env },
+    ...(devices === "real" && { ignoreDefaultArgs: ["--mute-audio"] }),
     chromiumSandbox: process.getuid?.() !== 0, // Chromium's sandbox refuses to run as root
     args: [
       "--use-fake-ui-for-media-stream",
-      "--use-fake-device-for-media-stream",
+      ...(devices === "fake" ? ["--use-fake-device-for-media-stream"] : []),
       "--autoplay-policy=no-user-gesture-required",
       "--disable-gpu",
       "--disable-background-networking",

@@ -25,6 +25,8 @@ const parallel = files.filter((file) => !SERIAL.test(file));
 
 if (mention("launchChromium")) provideChromium();
 if (mention("redis-server")) provideRedis();
+if (mention('spawn("pulseaudio"') && !isOnPath("pulseaudio") && isDebianRoot())
+  installPackage("pulseaudio", "pulseaudio-utils");
 const codes = [runTests(parallel, 2), runTests(serial, 1)];
 process.exit(codes.find((code) => code !== 0) ?? 0);
 
@@ -69,10 +71,10 @@ function isDebianRoot(): boolean {
   return process.getuid?.() === 0 && isOnPath("apt-get");
 }
 
-function installPackage(name: string): void {
-  console.log(`npm test: ${name} is missing and is installed from Debian's packages`);
+function installPackage(...names: string[]): void {
+  console.log(`npm test: ${names.join(", ")} missing: installed from Debian's packages`);
   run("apt-get", ["update", "-qq"]);
-  run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", name]);
+  run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...names]);
 }
 
 function run(command: string, args: readonly string[]): void {

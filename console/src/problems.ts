@@ -1,6 +1,7 @@
 /** What to tell a person when something is wrong, and what they can do about it. */
 import {
   ConnectionLost,
+  ConversationGone,
   InsecureOrigin,
   MicrophoneBusy,
   MicrophoneDenied,
@@ -8,6 +9,7 @@ import {
   ServerBusy,
   ServerUnreachable,
   SessionEnded,
+  TransportUnsupported,
   Unauthorized,
 } from "@sluice/client";
 
@@ -60,6 +62,15 @@ export function explain(error: unknown): Problem {
     );
   }
   if (error instanceof SessionEnded) return problem("The server ended the call", sentence(error.message));
+  if (error instanceof TransportUnsupported) {
+    return problem("This browser cannot use that pipe", `${sentence(error.message)} Choose another one, or the best.`);
+  }
+  if (error instanceof ConversationGone) {
+    return problem(
+      "The connection was lost for too long",
+      "The server has let the conversation go. Start another one.",
+    );
+  }
   if (error instanceof ConnectionLost) {
     return problem(
       "The connection was lost",

@@ -30,6 +30,10 @@ export function installLoopback(): void {
     const url = input instanceof Request ? input.url : String(input);
     if (url.includes("/hangup")) return new Response();
     if (!url.includes("/v1/realtime/calls")) return realFetch(input, init);
+    if (new Headers(init?.headers).get("content-type") === "application/json") {
+      const error = { message: "this server has no QUIC engine: use WebRTC or a WebSocket" };
+      return Response.json({ error }, { status: 501 });
+    }
     const context = new AudioContext();
     const oscillator = new OscillatorNode(context, { frequency: 180, type: "sawtooth" });
     gain = new GainNode(context, { gain: 0 });

@@ -103,10 +103,10 @@ export class BufferedTransport implements Transport {
     this.#channel.send(text);
   }
 
-  begin(audioFromMs: Milli): void {
+  begin(audioFromMs: Milli | undefined): void {
     const { recorder, speaker, context } = this.#sound ?? {};
     this.#begun = true;
-    this.#sentUntil = Math.round(audioFromMs * PER_MS);
+    this.#sentUntil = audioFromMs === undefined ? (recorder?.end ?? 0) : Math.round(audioFromMs * PER_MS);
     if (speaker) speaker.onReport = (report) => this.#report(report);
     if (recorder) recorder.onFrame = () => this.#sendFrames();
     this.#sendFrames();

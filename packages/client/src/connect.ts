@@ -143,6 +143,7 @@ class Opening {
   #microphone: Promise<Microphone | undefined> | undefined;
   #sound: Promise<Sound> | undefined;
   #context: AudioContext | undefined;
+  #kind: TransportKind | undefined; // that the conversation is on
   #closed = false;
 
   constructor(options: ConnectOptions, now: () => number) {
@@ -169,14 +170,22 @@ class Opening {
     this.#microphone = microphone;
     if (!this.#sound) return;
     Promise.all([microphone, this.#sound]).then(
-      ([opened, sound]) => sound.recorder.attach(opened?.track ?? null),
+      ([opened, sound]) => {
+        if (this.#isBuffered(this.#kind)) return sound.recorder.attach(opened?.track ?? null);
+      },
       () => undefined, // told where they are awaited
     );
   }
 
   async open(token: string | undefined, signal: AbortSignal): Promise<Opened> {
     const make = (kind: TransportKind) => this.#make(kind, token, signal);
-    return race({ kinds: this.#kinds, make, staggerMs: STAGGER_MS, signal, now: this.#now });
+    const opened = await race({ kinds: this.#kinds, make, staggerMs: STAGGER_MS, signal, now: this.#now });
+    this.#kind = opened.choice.kind;
+    // WebRTC has a way of its own to the microphone.
+    if (!this.#isBuffered(this.#kind)) {
+      this.#sound?.then((sound) => sound.recorder.attach(null)).catch(() => undefined);
+    }
+    return opened;
   }
 
   /** Tries until it works: all clients of a server that went away come back, so each waits its own time (full jitter). */

@@ -432,7 +432,7 @@ export class Conversation {
       JSON.stringify({ type: "sluice.resume", received: this.#receipts.received, ...this.#place(transport) }),
     );
     for (const text of this.#replay.unacknowledged) transport.send(text);
-    transport.begin(audioMs ?? 0);
+    transport.begin(audioMs ?? undefined);
     transport.setMicrophone(this.#microphone?.track ?? null).catch(() => undefined);
     this.#change("connected", undefined);
     this.#settle();

@@ -18,8 +18,8 @@ export interface Transport {
   dial(): Promise<void>;
   /** Sends one event. Kept until the pipe opens. */
   send(text: string): void;
-  /** The session is set up: the caller's voice may be sent, from `audioFromMs` of it on. */
-  begin(audioFromMs: number): void;
+  /** The session is set up: the caller's voice may be sent, from `audioFromMs` of what was captured on; default: from now. */
+  begin(audioFromMs: number | undefined): void;
   /** Every event of the server, once, in order: what concerns playout is the pipe's affair. */
   handleEvent(event: ServerEvent): void;
   /** What the loudspeaker was last given, on pipes with RTP; `undefined` before the first sample, or without RTP. */

@@ -75,15 +75,16 @@ export class WebTransportChannel implements Channel {
       ...(hashes.length > 0 && { serverCertificateHashes: hashes }),
     });
     this.#session = session;
-    session.closed.then(
-      (info) => this.#handleClosed(info.closeCode ?? 0, info.reason ?? ""),
-      (cause) => this.#handleLost(cause),
-    );
+    session.closed.catch(() => undefined);
     try {
       await session.ready;
     } catch (cause) {
       throw new ServerUnreachable(`no QUIC to ${new URL(answer.url).host}`, { cause });
     }
+    session.closed.then(
+      (info) => this.#handleClosed(info.closeCode ?? 0, info.reason ?? ""),
+      (cause) => this.#handleLost(cause),
+    );
     const stream = await session.createBidirectionalStream();
     this.#events = new Outgoing(stream.writable, (bytes) => this.#count(bytes));
     this.#events.write(encodeEventsStart());

@@ -27,12 +27,12 @@ const TYPES: Readonly<Record<string, string>> = {
 // Worklets and recordings are blobs of the page's own making; nothing comes from elsewhere.
 const CONTENT_SECURITY_POLICY = [
   "default-src 'self'",
-  "script-src 'self' blob:",
+  "script-src 'self' blob: 'wasm-unsafe-eval'",
   "worker-src 'self' blob:",
   "style-src 'self' 'unsafe-inline'",
   "img-src 'self' data: blob:",
   "media-src 'self' blob: mediastream:",
-  "connect-src 'self'",
+  "connect-src 'self' https:", // WebTransport: another port, and behind a relay another host
   "object-src 'none'",
   "base-uri 'none'",
   "form-action 'none'",

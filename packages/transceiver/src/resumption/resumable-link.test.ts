@@ -178,8 +178,9 @@ test("the caller's audio goes on: on the client's own clock over frames, behind 
   const rtp = come(paced);
   assert.match(rtp.done[0]!, /"audio_ms":null/);
   rtp.wire.onMessage(0, resume(0));
-  rtp.wire.onOrderedAudio(0, { pcm: pcm(20), mediaMs: 0, origin: "received" });
-  assert.equal(heard.at(-1), "audio at 1020");
+  rtp.wire.onOrderedAudio(0, { pcm: pcm(20), mediaMs: 7000, origin: "received" });
+  rtp.wire.onOrderedAudio(0, { pcm: pcm(20), mediaMs: 7020, origin: "received" });
+  assert.deepEqual(heard.slice(-2), ["audio at 1020", "audio at 1040"]);
 });
 
 test("a client that comes over a new path takes the conversation from its old one", () => {

@@ -55,6 +55,7 @@ export class ResumableLink implements Link {
   #awaitsResume = false; // a new link is here, and its client has not said yet what it has
   #closed = false;
   #offsetMs: Milli = 0; // from the link's clock of the caller's audio to the conversation's
+  #isOtherClock = false; // what comes next is on a clock that nothing has come on yet
   #audioEndMs: Milli = 0; // in the conversation's
 
   constructor(link: Link, options: ResumableLinkOptions) {
@@ -193,7 +194,7 @@ export class ResumableLink implements Link {
     const wasAttached = this.#isAttached;
     const goesOn = carriesFrames(before) && carriesFrames(link);
     const audio_ms = goesOn ? Math.max(0, this.#audioEndMs - this.#offsetMs) : null;
-    if (!goesOn) this.#offsetMs = this.#audioEndMs;
+    if (!goesOn) this.#isOtherClock = true;
     this.#link = link;
     this.#isAttached = true;
     this.#awaitsResume = true;
@@ -259,6 +260,8 @@ export class ResumableLink implements Link {
   }
 
   #place({ pcm, mediaMs }: EarlyAudio): EarlyAudio {
+    if (this.#isOtherClock) this.#offsetMs = this.#audioEndMs - mediaMs;
+    this.#isOtherClock = false;
     return { pcm, mediaMs: mediaMs + this.#offsetMs };
   }
 

@@ -71,3 +71,10 @@ test("never throws on any target", () => {
     }),
   );
 });
+
+test("a conversation is resumed by its token alone, and by no other", () => {
+  const verdict = judge("/v1/realtime?resume=good", {}, "sk-1");
+  assert.ok(verdict.ok && verdict.request.resume === "good");
+  const refused = judge("/v1/realtime?resume=guessed", {}, "sk-1");
+  assert.ok(!refused.ok && refused.error.status === 404 && refused.error.error.code === "conversation_gone");
+});

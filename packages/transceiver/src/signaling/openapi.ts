@@ -29,6 +29,12 @@ const openCall = (operationId: string, summary: string, deprecated: boolean) => 
       schema: { type: "string" },
       description: "Name of a model; names unknown here mean the default.",
     },
+    {
+      name: "resume",
+      in: "query",
+      schema: { type: "string" },
+      description: "Go on with the conversation that this token is for (docs/resumption.md); no key is asked.",
+    },
   ],
   requestBody: {
     required: true,
@@ -115,6 +121,12 @@ export function createOpenApi(version: string) {
             "`openai-insecure-api-key.<key or client secret>`.",
           parameters: [
             { name: "model", in: "query", schema: { type: "string" }, description: "Begin a session with this model." },
+            {
+              name: "resume",
+              in: "query",
+              schema: { type: "string" },
+              description: "Go on with the conversation that this token is for (docs/resumption.md); no key is asked.",
+            },
             { name: "call_id", in: "query", schema: { type: "string" }, description: "Follow and steer a call." },
           ],
           responses: {

@@ -394,3 +394,23 @@ test("refers only to schemas that its OpenAPI document has, and names each opera
   const operations = [...text.matchAll(/"operationId":"(\w+)"/g)].map(([, name]) => name);
   assert.equal(new Set(operations).size, operations.length);
 });
+
+test("a conversation is resumed by its token alone, over either kind of call, and by no other", async () => {
+  const { ask, requests, wishes } = createServer({ apiKey: "sk-1" });
+  const sdp = { method: "POST", headers: { "content-type": "application/sdp" }, body: OFFER };
+  const json = {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: '{"transport":"webtransport"}',
+  };
+  assert.equal((await ask("/v1/realtime/calls?resume=good", sdp)).status, 201);
+  assert.equal((await ask("/v1/realtime/calls?resume=good", json)).status, 201);
+  assert.equal(requests[0]?.resume, "good");
+  assert.equal((wishes[0] as { resume?: string }).resume, "good");
+  for (const init of [sdp, json]) {
+    const refused = await ask("/v1/realtime/calls?resume=guessed", init);
+    assert.equal(refused.status, 404);
+    assert.equal(((await refused.json()) as { error: { code: string } }).error.code, "conversation_gone");
+  }
+  assert.equal((await ask("/v1/realtime/calls", sdp)).status, 401);
+});
