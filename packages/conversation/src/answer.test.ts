@@ -5,7 +5,9 @@ import { Forecast } from "./forecast.ts";
 import { Spending } from "./spending.ts";
 
 function scene(options: Partial<AnswerOptions> = {}) {
-  const all = { model: new Forecast(), voice: new Forecast(), eager: new Spending(), ...options };
+  const ears = new Forecast();
+  for (let turn = 0; turn < 40; turn++) ears.record(0, "partial", 0);
+  const all = { model: new Forecast(), voice: new Forecast(), ears, eager: new Spending(), ...options };
   const answer = new Answer(all);
   const take = (now: number): string[] => {
     const told: string[] = [];
@@ -175,6 +177,25 @@ test("a model that fails before the turn is over is asked again when it is", () 
   assert.deepEqual(take(5), ["abandon 1"]);
   answer.handleCommitted(100);
   assert.deepEqual(take(100), ["generate 2 Hello?", "adopt 2"]);
+});
+
+test("a partial transcript is asked about once as much silence passed as others needed to be complete", () => {
+  const ears = new Forecast();
+  const hear = (at: number, partialAfterMs: number | undefined) => {
+    const { answer, take } = scene({ ears, sinceSpeechMs: 100 });
+    answer.handlePartial(at, "what is");
+    if (partialAfterMs !== undefined) answer.handlePartial(at - 100 + partialAfterMs, "what is it");
+    const due = answer.pollTimeout();
+    const asked = due === undefined ? [] : take(Math.max(due, at + 150));
+    answer.handleWords(at + 400, "What is it?");
+    return { afterMs: due === undefined ? undefined : due - (at - 100), asked };
+  };
+  for (let turn = 0; turn < 60; turn++) hear(turn * 1000, 180);
+  const known = hear(60_000, 180);
+  assert.ok(Math.abs(known.afterMs! - 180) < 5, `${known.afterMs}`);
+  assert.deepEqual(known.asked, ["generate 1 what is it"]);
+  for (let turn = 61; turn < 400; turn++) hear(turn * 1000, undefined); // none of these was ever complete
+  assert.deepEqual(hear(400_000, 180), { afterMs: undefined, asked: [] });
 });
 
 test("what a caller who goes on leaves behind is void, and nothing wakes any more", () => {

@@ -12,13 +12,17 @@ import type { Spending } from "./spending.ts";
 export interface AnswerOptions {
   /** How clauses grow. */
   readonly clauses?: Partial<ClauseOptions> | undefined;
-  /** Once there are words, how long the first clause waits for punctuation. Default 300 ms; less is sooner, and chopped. */
+  /** Once there are words, how long the first clause waits for punctuation. Default: as long as some more words take, 300 ms at most. */
   readonly firstClauseMs?: Milli | undefined;
   /** Whether it is to be spoken; else there are no clauses. Default true. */
   readonly spoken?: boolean;
   /** What the model and the voice take; fed by this answer. */
   readonly model: Forecast;
   readonly voice: Forecast;
+  /** What the recognition takes; without it partial transcripts are not trusted. */
+  readonly ears?: Forecast | undefined;
+  /** How long ago the caller's last sample came when this was begun. Default 0. */
+  readonly sinceSpeechMs?: Milli | undefined;
   /** The bound on words generated before a turn was over. */
   readonly eager: Spending;
   /** A second model may be asked when the first is late; the bound on how often. Default: there is none. */
@@ -41,6 +45,15 @@ const SHORT_LEAD_MS: Milli = 1500;
 const AT_A_TIME = 2;
 /** Requests that one unfinished turn may cost: a caller who says more and more pauses again and again. */
 const MOST_EARLY_RUNS = 3;
+/** A voice that is slower than this, in seconds of speech a second, is given one clause at a time: two would slow each other. */
+const SLOW_VOICE = 2;
+/** The first clause waits for punctuation as long as this many pieces of text probably take. */
+const FIRST_CLAUSE_TOKENS = 6;
+const FIRST_CLAUSE_MS: Milli = 300;
+/** A partial transcript is taken for the whole once as much silence passed as this share of them needed to be complete. */
+const COMPLETE = 0.5;
+/** What is recorded for a transcript of which no partial ever was complete. */
+const NEVER_MS: Milli = 60_000;
 /** A first token later than this quantile of the forecast is late. */
 const LATE = 0.95;
 
@@ -98,21 +111,27 @@ export class Answer {
   #committedAt: Milli | undefined;
   #adopted: number | undefined;
   #hedged = false;
+  #guess: string | undefined; // the partial transcript that was asked about last, or could not be
+  #voiceEndedAt: Milli | undefined;
+  #partial: { readonly words: string; readonly at: Milli } | undefined;
   #closed = false;
 
   constructor(options: AnswerOptions) {
     this.#options = options;
   }
 
-  /** What the caller probably said so far. The turn is probably over. */
+  /** What the caller said so far, as far as that is known. */
   handlePartial(now: Milli, words: string): void {
-    if (this.#heard === undefined && this.#committedAt === undefined && isSpoken(words)) this.#begin(now, words);
+    this.#voiceEndedAt ??= now - (this.#options.sinceSpeechMs ?? 0);
+    if (this.#heard !== undefined || (this.#partial && sameWords(this.#partial.words, words))) return;
+    this.#partial = { words, at: now };
   }
 
   /** What the caller said; `undefined`: nobody needs to know, as the model hears, or the caller typed. */
   handleWords(now: Milli, words: string | undefined): void {
     if (this.#heard !== undefined || this.#closed) return;
     this.#heard = { words };
+    this.#learn(now, words);
     const [run] = this.#runs;
     if (run && !this.#fits(run)) this.#drop(now, run);
     if (this.#runs.length === 0 && (this.#committedAt !== undefined || words === undefined || isSpoken(words)))
@@ -154,7 +173,7 @@ export class Answer {
     if (run.firstTokenAt === undefined) this.#handleFirstToken(now, run);
     if (delta === undefined || this.#options.spoken === false) return;
     run.cutter.append(delta);
-    if (isSpoken(delta)) run.overdueAt ??= now + (this.#options.firstClauseMs ?? 300);
+    if (isSpoken(delta)) run.overdueAt ??= now + this.#firstClauseMs(now);
   }
 
   /** The model has no more to say, or broke off. */
@@ -200,7 +219,10 @@ export class Answer {
   /** When to ask for commands again though nothing happened: a clause waits long enough, or a model is late. */
   pollTimeout(): Milli | undefined {
     const [run] = this.#runs;
-    if (!run || this.#closed) return undefined;
+    if (this.#closed) return undefined;
+    const complete = this.#completeAt();
+    if (complete !== undefined) return complete;
+    if (!run) return undefined;
     const overdue = !run.cutter.begun && !run.ended ? run.overdueAt : undefined;
     const late = this.#lateAt(run);
     return overdue === undefined || (late !== undefined && late < overdue) ? late : overdue;
@@ -213,8 +235,11 @@ export class Answer {
   }
 
   #advance(now: Milli): void {
+    if (this.#closed || this.#commands.length > 0) return;
+    const complete = this.#completeAt();
+    if (complete !== undefined && now >= complete) this.#begin(now, this.#partial!.words, true);
     const [run] = this.#runs;
-    if (!run || this.#closed || this.#commands.length > 0) return;
+    if (!run || this.#commands.length > 0) return;
     const late = this.#lateAt(run);
     if (late !== undefined && now >= late) {
       this.#hedged = true;
@@ -232,7 +257,7 @@ export class Answer {
   #speak(now: Milli, run: Run): void {
     if (this.#options.spoken === false) return;
     const adopted = this.#adopted === run.id;
-    while (run.speaking < (adopted ? AT_A_TIME : 1) && (adopted || !run.cutter.begun)) {
+    while (run.speaking < (adopted ? this.#atATime(now) : 1) && (adopted || !run.cutter.begun)) {
       const overdue = run.overdueAt !== undefined && now >= run.overdueAt;
       const written = run.cutter.take({ urgent: this.#leadMs(now, run) < SHORT_LEAD_MS, overdue });
       if (written === undefined) {
@@ -257,14 +282,43 @@ export class Answer {
     return this.#runs.find((run) => run.id === id);
   }
 
+  #firstClauseMs(now: Milli): Milli {
+    const { firstClauseMs, model } = this.#options;
+    if (firstClauseMs !== undefined) return firstClauseMs;
+    const rate = model.quantile(now, "tokenRate", 0.5);
+    return rate === undefined ? FIRST_CLAUSE_MS : Math.min(FIRST_CLAUSE_MS, (FIRST_CLAUSE_TOKENS * 1000) / rate);
+  }
+
+  #atATime(now: Milli): number {
+    const rate = this.#options.voice.quantile(now, "speechRate", 0.5);
+    return rate !== undefined && rate < SLOW_VOICE ? 1 : AT_A_TIME;
+  }
+
+  /** When the partial transcript is probably complete; `undefined` when it was asked about, or nothing is known of them. */
+  #completeAt(): Milli | undefined {
+    if (this.#heard || this.#committedAt !== undefined || !this.#partial || this.#voiceEndedAt === undefined) return;
+    if (this.#partial.words === this.#guess || !isSpoken(this.#partial.words)) return undefined;
+    const afterMs = this.#options.ears?.quantile(this.#voiceEndedAt, "partial", COMPLETE);
+    return afterMs === undefined || afterMs >= NEVER_MS / 2 ? undefined : this.#voiceEndedAt + afterMs;
+  }
+
+  /** How much silence it took for a partial transcript to be the whole one. */
+  #learn(now: Milli, words: string | undefined): void {
+    if (words === undefined || this.#voiceEndedAt === undefined) return;
+    const complete = this.#partial && sameWords(this.#partial.words, words);
+    const tookMs = complete ? Math.max(0, this.#partial!.at - this.#voiceEndedAt) : NEVER_MS;
+    this.#options.ears?.record(now, "partial", tookMs);
+  }
+
   #fits(run: Run): boolean {
     const words = this.#heard?.words;
     return run.words === undefined ? words === undefined : words !== undefined && sameWords(run.words, words);
   }
 
   /** Asks the model, if that is within the bounds while the turn may still go on. */
-  #begin(now: Milli, words: string | undefined): void {
+  #begin(now: Milli, words: string | undefined, guessed = false): void {
     if (this.#closed) return;
+    if (guessed) this.#guess = words;
     const [run] = this.#runs;
     if (run && words !== undefined && run.words !== undefined && sameWords(run.words, words)) return;
     const early = this.#committedAt === undefined;

@@ -690,7 +690,7 @@ export class Conversation {
           this.#commands.push({ kind: "hear", itemId: event.itemId, pcm: event.pcm });
           break;
         case "paused":
-          this.#prepare(event.itemId);
+          this.#prepare(event.itemId, event.silenceMs);
           break;
         case "resumed":
           this.#unprepare(event.itemId);
@@ -769,11 +769,11 @@ export class Conversation {
     return options && this.#options.prepares && answers ? { ...options, pauseMs: PAUSE_MS } : options;
   }
 
-  #prepare(itemId: string): void {
+  #prepare(itemId: string, sinceSpeechMs: Milli): void {
     if (this.#activeId !== undefined) return; // another answer comes first, and changes what this one is about
     const items = [...this.#memory.context(), utteranceUnderWay(itemId)];
     const offered = this.#offer(this.#session.tools, true);
-    const request = engineRequest(this.#session, undefined, items, offered, true);
+    const request = { ...engineRequest(this.#session, undefined, items, offered, true), sinceSpeechMs };
     this.#commands.push({ kind: "prepare", itemId, request });
   }
 

@@ -32,7 +32,7 @@ export interface VoiceWindow {
 export type EndpointerEvent =
   | { readonly kind: "started"; readonly voicedStartMs: Milli }
   /** Silent long enough for an answer to be prepared; and not for good after all. */
-  | { readonly kind: "paused" }
+  | { readonly kind: "paused"; readonly silenceMs: Milli }
   | { readonly kind: "resumed" }
   | { readonly kind: "stopped"; readonly voicedStartMs: Milli; readonly voicedEndMs: Milli };
 
@@ -150,7 +150,7 @@ export class Endpointer {
     }
     if (this.#pausedMs !== undefined || this.#seenMs - voicedEndMs < pauseMs) return;
     this.#pausedMs = voicedEndMs;
-    this.#events.push({ kind: "paused" });
+    this.#events.push({ kind: "paused", silenceMs: this.#seenMs - voicedEndMs });
   }
 
   #lastVoicedMs(): Milli {

@@ -6,23 +6,42 @@ import type { Milli } from "./audio.ts";
 import { QuantileSketch, type SketchOptions } from "./quantile-sketch.ts";
 
 /**
- * What is forecast. `turnEnd`: last voiced sample to the committed turn; `sttFinal`: end of the audio to its words;
+ * What is forecast. `turnEnd`: last voiced sample to the committed turn; `partial`: last voiced sample to a partial transcript that
+ * was the whole; `sttFinal`: end of the audio to its words;
  * `firstToken`: request to the model's first word; `firstAudio`: text to its first sample; `lead`: the delay that would
- * have kept an utterance without a gap. All these in milliseconds. `tokenRate`: words' pieces a second; `speechRate`:
+ * have kept an utterance without a gap; `buffer`: the
+ * speech that had to be there when it began, for the same. All these in milliseconds. `tokenRate`: words' pieces a second; `speechRate`:
  * seconds of speech made in a second.
  */
-export type ForecastStage = "turnEnd" | "sttFinal" | "firstToken" | "tokenRate" | "firstAudio" | "speechRate" | "lead";
+export type ForecastStage =
+  | "turnEnd"
+  | "partial"
+  | "sttFinal"
+  | "firstToken"
+  | "tokenRate"
+  | "firstAudio"
+  | "speechRate"
+  | "lead"
+  | "buffer";
 
 /** The stages, in the order of a turn. */
 export const FORECAST_STAGES: readonly ForecastStage[] = [
   "turnEnd",
+  "partial",
   "sttFinal",
   "firstToken",
   "tokenRate",
   "firstAudio",
   "speechRate",
   "lead",
+  "buffer",
 ];
+
+/** Read at their far tails only, which takes more experience. */
+const OF_TAILS: Partial<Record<ForecastStage, Partial<SketchOptions>>> = {
+  lead: { halfLifeCount: 2000 },
+  buffer: { halfLifeCount: 2000 },
+};
 
 /** Below this much experience there is no forecast: a few values have no 95th percentile. */
 const FEWEST = 20;
@@ -39,7 +58,7 @@ export class Forecast {
   /** What a stage took. */
   record(now: Milli, stage: ForecastStage, value: number): void {
     let sketch = this.#sketches.get(stage);
-    if (!sketch) this.#sketches.set(stage, (sketch = new QuantileSketch(this.#options)));
+    if (!sketch) this.#sketches.set(stage, (sketch = new QuantileSketch({ ...this.#options, ...OF_TAILS[stage] })));
     sketch.record(now, value);
   }
 

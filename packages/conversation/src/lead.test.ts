@@ -2,35 +2,39 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Pcm } from "./audio.ts";
 import { Forecast } from "./forecast.ts";
-import { Lead, leadOf } from "./lead.ts";
+import { Lead, leadOf, NO_LEAD } from "./lead.ts";
 
 const speech = (ms: number): Pcm => new Int16Array(ms * 24);
 const played = (pieces: readonly Pcm[]) => pieces.reduce((ms, pcm) => ms + pcm.length / 24, 0);
 
 test("an engine that was always fast enough, or is not known, gets no lead", () => {
   const forecast = new Forecast();
-  assert.equal(leadOf(undefined, 0), 0);
-  assert.equal(leadOf(forecast, 0), 0);
+  assert.equal(leadOf(undefined, 0), NO_LEAD);
+  assert.equal(leadOf(forecast, 0), NO_LEAD);
   for (let i = 0; i < 200; i++) forecast.record(i, "lead", 0);
-  assert.equal(leadOf(forecast, 200), 0);
+  assert.equal(leadOf(forecast, 200), NO_LEAD);
 });
 
 test("the lead covers what all but one in a hundred needed, and is bounded", () => {
-  const forecast = new Forecast({ halfLifeCount: 1e6 });
-  for (let i = 0; i < 1000; i++) forecast.record(i, "lead", i % 50 === 0 ? 400 : 0);
-  assert.ok(Math.abs(leadOf(forecast, 1000) - 400) < 10);
+  const forecast = new Forecast();
+  for (let i = 0; i < 1000; i++) {
+    forecast.record(i, "lead", i % 50 === 0 ? 400 : 0);
+    forecast.record(i, "buffer", i % 50 === 0 ? 600 : 150);
+  }
+  const { waitMs, bufferMs } = leadOf(forecast, 1000);
+  assert.ok(Math.abs(waitMs - 400) < 10 && Math.abs(bufferMs - 600) < 14, `${waitMs} ${bufferMs}`);
   for (let i = 0; i < 1000; i++) forecast.record(i, "lead", 30_000);
-  assert.equal(leadOf(forecast, 2000), 2000);
+  assert.equal(leadOf(forecast, 2000).waitMs, 2000);
 });
 
 test("without a lead speech is played as it comes", () => {
-  const lead = new Lead(0);
+  const lead = new Lead(NO_LEAD);
   assert.equal(played(lead.handleAudio(10, speech(100))), 100);
   assert.equal(lead.pollTimeout(), undefined);
 });
 
 test("the first sample waits for its lead, and what follows does not", () => {
-  const lead = new Lead(150);
+  const lead = new Lead({ waitMs: 150, bufferMs: Infinity });
   assert.equal(played(lead.handleAudio(1000, speech(100))), 0);
   assert.equal(lead.pollTimeout(), 1150);
   assert.equal(played(lead.handleAudio(1080, speech(100))), 0);
@@ -39,20 +43,28 @@ test("the first sample waits for its lead, and what follows does not", () => {
   assert.equal(played(lead.handleAudio(1160, speech(100))), 100);
 });
 
+test("with enough speech at hand nothing is waited for any more", () => {
+  const lead = new Lead({ waitMs: 500, bufferMs: 250 });
+  assert.equal(played(lead.handleAudio(0, speech(200))), 0);
+  assert.equal(played(lead.handleAudio(40, speech(200))), 400);
+  assert.equal(played(lead.handleAudio(50, speech(200))), 200);
+});
+
 test("an utterance that is complete waits no longer", () => {
-  const lead = new Lead(500);
+  const lead = new Lead({ waitMs: 500, bufferMs: Infinity });
   lead.handleAudio(0, speech(100));
   assert.equal(played(lead.handleEnd()), 100);
   assert.equal(lead.pollTimeout(), undefined);
 });
 
 test("what an utterance would have needed is measured, whatever lead it was given", () => {
-  for (const given of [0, 300]) {
-    const lead = new Lead(given);
+  for (const waitMs of [0, 300]) {
+    const lead = new Lead({ waitMs, bufferMs: Infinity });
     lead.handleAudio(0, speech(200));
     lead.handleAudio(150, speech(100)); // in time: 200 ms were there
     lead.handleAudio(420, speech(500)); // 120 ms too late
     lead.handleAudio(600, speech(100)); // in time again
     assert.equal(lead.neededMs, 120);
+    assert.equal(lead.neededBufferMs, 320);
   }
 });

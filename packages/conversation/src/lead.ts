@@ -6,38 +6,50 @@
 import { durationMs, type Milli, type Pcm } from "./audio.ts";
 import type { Forecast } from "./forecast.ts";
 
-/** A little better than the 1 % of utterances that may have a gap: what is to come differs from what was. */
-const GAPLESS = 0.993;
+/** The two ways of being wrong add up to less than the 1 % of utterances that may have a gap. */
+const GAPLESS = 0.996;
 /** What is shorter is no wait worth a timer; a frame is 20 ms, and the pipes hold one anyway. */
 const SHORTEST_MS: Milli = 5;
 /** Nobody waits longer for the sake of what comes later. */
 const LONGEST_MS: Milli = 2000;
 
-/** The lead that utterances of an engine want at `now`. */
-export function leadOf(forecast: Forecast | undefined, now: Milli): Milli {
-  const lead = forecast?.quantile(now, "lead", GAPLESS) ?? 0;
-  return lead < SHORTEST_MS ? 0 : Math.min(LONGEST_MS, lead);
+/** When speech may begin: after a while, or once so much of it is here, whichever comes first. */
+export interface LeadNeed {
+  readonly waitMs: Milli;
+  readonly bufferMs: Milli;
+}
+
+/** No lead. */
+export const NO_LEAD: LeadNeed = { waitMs: 0, bufferMs: 0 };
+
+/** The lead that utterances of an engine want at `now`, by what they needed of late. */
+export function leadOf(forecast: Forecast | undefined, now: Milli): LeadNeed {
+  const waitMs = forecast?.quantile(now, "lead", GAPLESS) ?? 0;
+  if (waitMs < SHORTEST_MS) return NO_LEAD;
+  return { waitMs: Math.min(LONGEST_MS, waitMs), bufferMs: forecast?.quantile(now, "buffer", GAPLESS) ?? Infinity };
 }
 
 /** Speech of one utterance on its way to the pipe. */
 export class Lead {
-  readonly #leadMs: Milli;
+  readonly #need: LeadNeed;
   #held: Pcm[] = [];
   #firstAt: Milli | undefined;
   #audioMs: Milli = 0;
-  #neededMs: Milli = 0;
+  #firstMs: Milli = 0; // audio of the first piece
+  #slackMs: Milli = -Infinity; // how late the latest piece was, had playing begun with the first
   #released = false;
 
-  /** `leadMs`: see {@link leadOf}; 0 where somebody else holds the speech. */
-  constructor(leadMs: Milli) {
-    this.#leadMs = leadMs;
+  /** `need`: see {@link leadOf}; {@link NO_LEAD} where somebody else holds the speech. */
+  constructor(need: LeadNeed) {
+    this.#need = need;
   }
 
   /** Takes what was made, and gives what may be played now. */
   handleAudio(now: Milli, pcm: Pcm): readonly Pcm[] {
-    this.#firstAt ??= now;
-    // Had it been played from its first sample on, it would have run dry this long before this piece.
-    this.#neededMs = Math.max(this.#neededMs, now - this.#firstAt - this.#audioMs);
+    if (this.#firstAt === undefined) {
+      this.#firstAt = now;
+      this.#firstMs = durationMs(pcm);
+    } else this.#slackMs = Math.max(this.#slackMs, now - this.#firstAt - this.#audioMs);
     this.#audioMs += durationMs(pcm);
     this.#held.push(pcm);
     return this.handleTimeout(now);
@@ -46,7 +58,7 @@ export class Lead {
   /** Gives what may be played now. */
   handleTimeout(now: Milli): readonly Pcm[] {
     const due = this.pollTimeout();
-    if (due !== undefined && now < due) return [];
+    if (due !== undefined && now < due && this.#audioMs < this.#need.bufferMs) return [];
     return this.#release();
   }
 
@@ -57,12 +69,17 @@ export class Lead {
 
   /** When the first sample is due; `undefined` when nothing is held. */
   pollTimeout(): Milli | undefined {
-    return this.#released || this.#firstAt === undefined ? undefined : this.#firstAt + this.#leadMs;
+    return this.#released || this.#firstAt === undefined ? undefined : this.#firstAt + this.#need.waitMs;
   }
 
   /** The delay of the first sample that would have kept it without a gap. */
   get neededMs(): Milli {
-    return this.#neededMs;
+    return Math.max(0, this.#slackMs);
+  }
+
+  /** The speech that had to be here when it began, to keep it without a gap. */
+  get neededBufferMs(): Milli {
+    return Math.max(0, this.#slackMs + this.#firstMs);
   }
 
   #release(): readonly Pcm[] {

@@ -33,7 +33,7 @@ export type ListenerEvent =
   /** The next audio of an utterance under way, from its start. */
   | { readonly kind: "speech"; readonly itemId: string; readonly pcm: Pcm }
   /** The utterance is probably over; and goes on after all. */
-  | { readonly kind: "paused"; readonly itemId: string }
+  | { readonly kind: "paused"; readonly itemId: string; readonly silenceMs: Milli }
   | { readonly kind: "resumed"; readonly itemId: string }
   | { readonly kind: "stopped"; readonly itemId: string; readonly audioEndMs: Milli }
   /** What was held back was nothing to speak of: `speech` under this id is void. */
@@ -231,7 +231,7 @@ export class Listener {
     for (let event = this.#endpointer.nextEvent(); event; event = this.#endpointer.nextEvent()) {
       if (event.kind === "started") this.#start(event.voicedStartMs);
       else if (event.kind !== "stopped") {
-        if (this.announced) this.#events.push({ kind: event.kind, itemId: this.#itemId! });
+        if (this.announced) this.#events.push({ ...event, itemId: this.#itemId! });
       } else this.#stop(now, event.voicedStartMs, event.voicedEndMs);
     }
   }

@@ -1,7 +1,7 @@
 /** The agent's speech between the engine and the pipe: held back for its lead, if it needs one. Never reads a clock. */
 import type { Milli, Pcm } from "./audio.ts";
 import type { Forecast } from "./forecast.ts";
-import { Lead, leadOf } from "./lead.ts";
+import { Lead, leadOf, NO_LEAD } from "./lead.ts";
 import type { Utterance } from "./link.ts";
 
 /** Speech to play now; `released`: it was held back until now. */
@@ -32,8 +32,8 @@ export class SpeechOutlet {
   handleAudio(now: Milli, utterance: Utterance, pcm: Pcm): readonly OutgoingSpeech[] {
     let outgoing = this.#outgoing.get(utterance.responseId);
     if (!outgoing) {
-      const grantedMs = leadOf(this.#forecast, now);
-      outgoing = { utterance, lead: new Lead(this.#holds ? grantedMs : 0), grantedMs };
+      const need = leadOf(this.#forecast, now);
+      outgoing = { utterance, lead: new Lead(this.#holds ? need : NO_LEAD), grantedMs: need.waitMs };
       this.#outgoing.set(utterance.responseId, outgoing);
     }
     const held = outgoing.lead.pollTimeout() !== undefined;
@@ -51,6 +51,7 @@ export class SpeechOutlet {
     this.#outgoing.delete(responseId);
     if (!outgoing || !complete) return [];
     this.#forecast?.record(now, "lead", outgoing.lead.neededMs);
+    this.#forecast?.record(now, "buffer", outgoing.lead.neededBufferMs);
     return told(outgoing, outgoing.lead.handleEnd(), true);
   }
 

@@ -33,6 +33,9 @@ export class Ears {
   /** Words by item; `undefined` when they could not be had. */
   readonly #heard = new Map<string, Promise<string | undefined>>();
 
+  /** Told what an utterance that is listened to sounds like so far. */
+  onPartial: (itemId: string, words: string) => void = () => {};
+
   constructor(stt: SpeechToText | undefined, signal: AbortSignal, forecast?: Forecast) {
     this.#forecast = forecast;
     this.#stt = stt;
@@ -54,6 +57,7 @@ export class Ears {
       options,
       signal: scope,
       onEvent: (event) => events.push(event),
+      onPartial: (words) => this.onPartial(itemId, words),
       onTook: (ms) => this.#forecast?.record(performance.now(), "sttFinal", ms),
     });
     this.#hearings.set(itemId, hearing);

@@ -12,6 +12,8 @@ export interface HearingOptions {
   readonly options: SttOptions;
   readonly signal: AbortSignal;
   readonly onEvent: (event: SttEvent) => void;
+  /** What it sounds like so far. */
+  readonly onPartial: (words: string) => void;
   /** How long the words came after the end of the audio. */
   readonly onTook: (ms: Milli) => void;
 }
@@ -69,7 +71,7 @@ export class Hearing {
   }
 
   #begin(): Attempt {
-    const { stt, options, signal, onEvent, onTook } = this.#options;
+    const { stt, options, signal, onEvent, onPartial, onTook } = this.#options;
     const audio = new Channel<Pcm>();
     for (const pcm of this.#pieces) audio.push(pcm);
     const abort = new AbortController();
@@ -81,8 +83,10 @@ export class Hearing {
       words: orAborted(
         finalText(stt.transcribe(audio, options, scope), (event) => {
           if (scope.aborted) return;
-          if (event.kind === "partial") this.partial = event.text;
-          else if (attempt.endedAt !== undefined) onTook(performance.now() - attempt.endedAt);
+          if (event.kind === "partial") {
+            this.partial = event.text;
+            onPartial(event.text);
+          } else if (attempt.endedAt !== undefined) onTook(performance.now() - attempt.endedAt);
           // The end of an attempt is the end of the utterance only if nothing follows; the reader of the last is told.
           if (event.kind === "partial" || this.#settled) onEvent(event);
         }),

@@ -89,6 +89,7 @@ interface Shared {
 
 /** An answer that was begun before its turn was over. */
 interface Prepared {
+  readonly itemId: string;
   readonly key: string;
   readonly reply: Reply;
   readonly startedAt: Milli;
@@ -109,6 +110,9 @@ class CascadeSession implements SpeechSession {
     this.#shared = shared;
     this.#opened = AbortSignal.any([opened, this.#closed.signal]);
     this.#ears = new Ears(options.stt, this.#opened, this.#forecast("stt"));
+    this.#ears.onPartial = (itemId, words) => {
+      if (this.#prepared?.itemId === itemId) this.#prepared.reply.handlePartial(words);
+    };
     const { acknowledgement } = options;
     this.#acknowledgements = acknowledgement && new Acknowledgements(acknowledgement.afterMs);
     const engines = [options.stt, options.llm, options.fallbackLlm, options.tts];
@@ -161,6 +165,7 @@ class CascadeSession implements SpeechSession {
     let before: readonly ContextItem[] = request.items.slice(0, -1);
     const ask = (words: string | undefined) => toLlmRequest(request, [...before, withTranscript(item, words)]);
     const prepared: Prepared = {
+      itemId: item.id,
       key: keyOf(request),
       reply: this.#createReply(request, ask),
       startedAt: performance.now(),
@@ -241,6 +246,8 @@ class CascadeSession implements SpeechSession {
       spoken: request.modality === "audio",
       model: this.#forecast("llm"),
       voice: this.#forecast("tts"),
+      ears: this.#forecast("stt"),
+      sinceSpeechMs: request.sinceSpeechMs,
       eager,
       hedge: fallbackLlm && hedge,
     });
