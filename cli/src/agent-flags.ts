@@ -29,6 +29,12 @@ export const agentFlags = {
   ),
   "llm-fallback": flag("<url>", "a second one, asked as well when the first is late or fails", undefined, http),
   "llm-fallback-model": flag("<name>", "its model; default the first one's", undefined, text),
+  "llm-fallback-after": flag(
+    "<percent>",
+    "of the first's answers begin sooner than the second is asked",
+    "95",
+    integer(50, 99),
+  ),
   stt: flag(
     "<url>",
     "speech recognition: an OpenAI-compatible API, up to /v1",

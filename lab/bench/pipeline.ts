@@ -106,7 +106,7 @@ export function measureProfile(profile: PipelineProfile, turns: number, seed: nu
 }
 
 function play(profile: PipelineProfile, turns: number, seed: number, policy: "fixed" | "sluice") {
-  const pipeline = new Pipeline();
+  const pipeline = new Pipeline({ hedgeAt: profile.hedgeAt });
   const results: TurnResult[] = [];
   let recognitions = 0;
   for (let from = 0; from < turns; from += TURNS_PER_CALL) {

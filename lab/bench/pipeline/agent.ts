@@ -79,14 +79,14 @@ export class SluiceAgent implements Agent {
   /** Recognition is told that the utterance is over; its words ask the model. */
   #open(words: string, sinceSpeechMs: number | undefined): void {
     const { clock, pipeline, hedges, onRecognise } = this.#options;
-    const { forecasts, eager, hedge } = pipeline;
+    const { forecasts, eager, hedge, hedgeAt } = pipeline;
     this.#answer = new Answer({
       model: forecasts.of("llm"),
       voice: forecasts.of("tts"),
       ears: forecasts.of("stt"),
       sinceSpeechMs,
       eager,
-      ...(hedges && { hedge }),
+      ...(hedges && { hedge, hedgeAt }),
     });
     onRecognise();
     const tookMs = this.#turn!.sttMs();

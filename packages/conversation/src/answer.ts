@@ -27,6 +27,8 @@ export interface AnswerOptions {
   readonly eager: Spending;
   /** A second model may be asked when the first is late; the bound on how often. Default: there is none. */
   readonly hedge?: Spending | undefined;
+  /** A first token later than this quantile of the forecast is late. Default 0.95; less: sooner answers, more requests. */
+  readonly hedgeAt?: number | undefined;
 }
 
 /** What the shell has to do. A run is one request to a model; what an abandoned one still says is void. */
@@ -54,8 +56,7 @@ const FIRST_CLAUSE_MS: Milli = 300;
 const COMPLETE = 0.5;
 /** What is recorded for a transcript of which no partial ever was complete. */
 const NEVER_MS: Milli = 60_000;
-/** A first token later than this quantile of the forecast is late. */
-const LATE = 0.95;
+const HEDGE_AT = 0.95;
 
 interface Run {
   readonly id: number;
@@ -398,9 +399,9 @@ export class Answer {
   }
 
   #lateAt(run: Run): Milli | undefined {
-    const { hedge, model } = this.#options;
+    const { hedge, hedgeAt = HEDGE_AT, model } = this.#options;
     if (!hedge?.allowed || this.#hedged || this.#committedAt === undefined || run.firstTokenAt !== undefined) return;
-    const late = model.quantile(run.startedAt, "firstToken", LATE);
+    const late = model.quantile(run.startedAt, "firstToken", hedgeAt);
     return late === undefined ? undefined : Math.max(run.startedAt + late, this.#committedAt);
   }
 

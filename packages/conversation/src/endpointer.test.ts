@@ -83,3 +83,21 @@ test("levels are in dBFS, silence is bounded", () => {
   const [level] = windowLevels(new Float32Array(512).fill(1), 1);
   assert.equal(level, 0);
 });
+
+test("audio that came beyond the last window is silence that has passed; a whole window more is waited for", () => {
+  const due = (beyondMs: number) => {
+    const endpointer = new Endpointer({ threshold: 0.5, silenceMs: 200 });
+    for (let at = 0; at < 320; at += 32)
+      endpointer.handleWindow(1000, { mediaMs: at, durationMs: 32, probability: 0.9, levels: [-15, -15, -15, -15] });
+    for (let at = 320; at < 512; at += 32)
+      endpointer.handleWindow(
+        1000,
+        { mediaMs: at, durationMs: 32, probability: 0, levels: [-90, -90, -90, -90] },
+        at + 32 + beyondMs,
+      );
+    return endpointer.pollTimeout();
+  };
+  assert.equal(due(0), 1008);
+  assert.equal(due(5), 1003);
+  assert.equal(due(32), 1008);
+});

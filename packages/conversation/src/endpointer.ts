@@ -86,8 +86,11 @@ export class Endpointer {
     return this.#speaking;
   }
 
-  /** Takes one window; windows come in order of `mediaMs`, holes allowed. */
-  handleWindow(now: Milli, window: VoiceWindow): void {
+  /**
+   * Takes one window; windows come in order of `mediaMs`, holes allowed. `arrivedMs`: where the audio ends that has come,
+   * which the window may lag; default its own end.
+   */
+  handleWindow(now: Milli, window: VoiceWindow, arrivedMs?: Milli): void {
     const { threshold } = this.#options;
     const endMs = window.mediaMs + window.durationMs;
     const voiced = window.probability >= (this.#speaking ? threshold - HYSTERESIS : threshold);
@@ -100,7 +103,9 @@ export class Endpointer {
       this.#onsetMs = undefined;
     }
     this.#seenMs = endMs;
-    this.#seenAt = now;
+    // What has come beyond the window is silence that has passed, unless the next window is about to tell.
+    const beyondMs = Math.max(0, (arrivedMs ?? endMs) - endMs);
+    this.#seenAt = beyondMs < window.durationMs ? now - beyondMs : now;
     this.#tellPause();
     this.handleTimeout(now);
   }

@@ -132,7 +132,7 @@ export class Listener {
 
   handleVoice(now: Milli, window: VoiceWindow): void {
     if (!this.#options) return;
-    this.#endpointer.handleWindow(now, window);
+    this.#endpointer.handleWindow(now, window, this.#arrivals.at(-1)?.endMs);
     this.#drain(now);
   }
 

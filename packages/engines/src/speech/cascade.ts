@@ -234,7 +234,7 @@ class CascadeSession implements SpeechSession {
 
   #createReply(request: Omit<SpeechRequest, "began">, ask: (words: string | undefined) => LlmRequest): Reply {
     const { llm, fallbackLlm, clauses, firstClauseMs } = this.#options;
-    const { eager, hedge } = this.#shared.pipeline;
+    const { eager, hedge, hedgeAt } = this.#shared.pipeline;
     return new Reply({
       llm,
       secondLlm: fallbackLlm,
@@ -250,6 +250,7 @@ class CascadeSession implements SpeechSession {
       sinceSpeechMs: request.sinceSpeechMs,
       eager,
       hedge: fallbackLlm && hedge,
+      hedgeAt,
     });
   }
 
