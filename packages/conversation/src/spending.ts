@@ -22,10 +22,15 @@ export class Spending {
     this.#options = { share: 0.15, credit: 200, halfLife: 20_000, ...options };
   }
 
+  /** Whether anything may be wasted at all. */
+  get enabled(): boolean {
+    return this.#options.share > 0;
+  }
+
   /** Whether one more guess is within the bound. */
   get allowed(): boolean {
     const { share, credit } = this.#options;
-    return share > 0 && this.#wasted <= share * (this.#spent + credit);
+    return this.enabled && this.#wasted <= share * (this.#spent + credit);
   }
 
   /** Share of the recent spending that was in vain. */

@@ -118,7 +118,8 @@ class CascadeSession implements SpeechSession {
     const engines = [options.stt, options.llm, options.fallbackLlm, options.tts];
     for (const engine of engines) void engine?.warm?.(this.#opened).catch(() => {});
     if (!options.tts) void this.#fallback(); // a thread takes a moment to start
-    this.prepare = options.stt && ((request, signal) => void this.#prepare(request, signal));
+    const guesses = options.stt !== undefined && shared.pipeline.eager.enabled;
+    this.prepare = guesses ? (request, signal) => void this.#prepare(request, signal) : undefined;
   }
 
   listen(

@@ -1,0 +1,149 @@
+/**
+ * What Sluice itself costs a turn: `sluice start` with three engines that take no time, behind real HTTP on loopback, and
+ * callers over WebSockets who speak in real time. Counted from the end of the silence asked for to the first audio that
+ * left, by the server's own account (`sluice.turn`), HTTP and a server's turn at the other end included. Answers are not
+ * prepared (`--eager 0`): all of the way is walked after the turn; as the product runs, `prepared_ms_…`, most of it is
+ * walked before. With 40 callers the server is held to one core. `--turns 40` of one caller, `--rounds 8` of forty.
+ */
+import { type ChildProcess, execFileSync, fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { quantile } from "../quantile.ts";
+import { type SluiceProcess, startSluice } from "../sluice.ts";
+import { silence, speak } from "../speech.ts";
+import type { BenchOptions, BenchResult } from "./run.ts";
+
+const SILENCE_MS = 300;
+const FRAME_SAMPLES = 480;
+const MANY = 40;
+
+/** Runs the bench. */
+export async function run({ flags }: BenchOptions): Promise<BenchResult> {
+  const models = fork(join(import.meta.dirname, "overhead/models.ts"), { execArgv: [] });
+  const [port] = (await once(models, "message")) as [number];
+  const url = `http://127.0.0.1:${port}/v1`;
+  try {
+    const question = Int16Array.from([...(await speak("How are you today?")), ...silence(SILENCE_MS + 200)]);
+    const alone = await measure(url, question, 1, Number(flags.turns ?? 40), ["--eager", "0"]);
+    const prepared = await measure(url, question, 1, Number(flags.turns ?? 40), []);
+    const many = await measure(url, question, MANY, Number(flags.rounds ?? 8), ["--eager", "0"]);
+    const rows = [
+      { callers: 1, prepares: false, ...summary(alone) },
+      { callers: 1, prepares: true, ...summary(prepared) },
+      { callers: MANY, prepares: false, ...summary(many) },
+    ];
+    return {
+      metrics: {
+        overhead_ms_p50: quantile(alone.map(own), 0.5),
+        overhead_ms_p95: quantile(alone.map(own), 0.95),
+        overhead_40_ms_p95: quantile(many.map(own), 0.95),
+        overhead_40_ms_p50: quantile(many.map(own), 0.5),
+        prepared_ms_p50: quantile(prepared.map(own), 0.5),
+        prepared_ms_p95: quantile(prepared.map(own), 0.95),
+      },
+      rows,
+    };
+  } finally {
+    await end(models);
+  }
+}
+
+/** `sluice.turn`, as far as it is read. */
+interface TurnAccount {
+  readonly total_ms: number;
+  readonly silence_ms: number;
+  readonly stages: readonly { readonly name: string; readonly ms: number }[];
+}
+
+/** All but the silence that was asked for. */
+function own({ total_ms, stages }: TurnAccount): number {
+  return total_ms - (stages.find(({ name }) => name === "silence")?.ms ?? 0);
+}
+
+function summary(turns: readonly TurnAccount[]) {
+  const names = turns[0]?.stages.map(({ name }) => name) ?? [];
+  const stage = (name: string) => turns.map(({ stages }) => stages.find((one) => one.name === name)?.ms ?? 0);
+  const p95 = names.map((name) => [`${name}_ms_p95`, Number(quantile(stage(name), 0.95).toFixed(2))]);
+  return { turns: turns.length, ...Object.fromEntries(p95) };
+}
+
+async function measure(url: string, question: Int16Array, callers: number, turns: number, args: readonly string[]) {
+  const engines = ["--llm", url, "--stt", url, "--tts", url, "--max-calls", "200"];
+  const server = await startSluice({ args: [...engines, ...args] });
+  if (callers > 1) holdToOneCore(server);
+  try {
+    const calls = Array.from({ length: callers }, async (_, at) => {
+      await sleep((at * 1700) / callers); // nobody speaks in step
+      return converse(server.url, question, turns);
+    });
+    return (await Promise.all(calls)).flat();
+  } finally {
+    await server.stop();
+  }
+}
+
+function holdToOneCore({ child }: SluiceProcess): void {
+  try {
+    execFileSync("taskset", ["-acp", "0", String(child.pid)], { stdio: "ignore" });
+  } catch {
+    console.error("taskset is missing: the server is not held to one core");
+  }
+}
+
+/** Speaks `turns` times in real time, each time after the answer came; the first is for warming up. */
+async function converse(url: string, question: Int16Array, turns: number): Promise<TurnAccount[]> {
+  const socket = new WebSocket(`${url.replace("http", "ws")}/v1/realtime`);
+  await once(socket, "open");
+  const accounts: TurnAccount[] = [];
+  let answered = Promise.withResolvers<void>();
+  socket.onmessage = ({ data }) => {
+    if (!String(data).includes('"sluice.turn"')) return;
+    accounts.push(JSON.parse(String(data)));
+    answered.resolve();
+  };
+  socket.onclose = () => answered.reject(new Error("the call ended"));
+  const detection = { type: "server_vad", silence_duration_ms: SILENCE_MS };
+  const session = { type: "realtime", audio: { input: { turn_detection: detection } }, sluice: { timeline: true } };
+  socket.send(JSON.stringify({ type: "session.update", session }));
+  const frames = Array.from({ length: Math.floor(question.length / FRAME_SAMPLES) }, (_, at) => {
+    const pcm = question.subarray(at * FRAME_SAMPLES, (at + 1) * FRAME_SAMPLES);
+    const audio = Buffer.from(pcm.buffer, pcm.byteOffset, pcm.byteLength).toString("base64");
+    return JSON.stringify({ type: "input_audio_buffer.append", audio });
+  });
+  const quiet = JSON.stringify({
+    type: "input_audio_buffer.append",
+    audio: Buffer.alloc(FRAME_SAMPLES * 2).toString("base64"),
+  });
+  for (let turn = 0; turn <= turns; turn++) {
+    answered = Promise.withResolvers();
+    const began = performance.now();
+    const speaking = (async () => {
+      for (const [at, frame] of frames.entries()) {
+        socket.send(frame);
+        await sleep(Math.max(0, began + (at + 1) * 20 - performance.now()));
+      }
+      for (let at = 0; at < 15; at++) {
+        socket.send(quiet);
+        await sleep(20);
+      }
+    })();
+    await within(answered.promise, 15_000);
+    await speaking;
+  }
+  socket.onclose = null;
+  socket.close();
+  return accounts.slice(1);
+}
+
+async function within(promise: Promise<void>, ms: number): Promise<void> {
+  const late = sleep(ms, undefined, { ref: false }).then(() => Promise.reject(new Error(`no answer within ${ms} ms`)));
+  await Promise.race([promise, late]);
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const ended = once(child, "exit");
+  child.disconnect();
+  await ended;
+}
