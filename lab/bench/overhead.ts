@@ -1,7 +1,8 @@
 /**
  * What Sluice itself costs a turn: `sluice start` with three engines that take no time, behind real HTTP on loopback, and
- * callers over WebSockets who speak in real time. Counted from the end of the silence asked for to the first audio that
- * left, by the server's own account (`sluice.turn`), HTTP and a server's turn at the other end included. Answers are not
+ * callers over WebSockets who speak in real time. Counted from the end of the turn, when it is committed, to the first audio
+ * that left, by the server's own account (`sluice.turn`), three requests and what the other end takes for them included; what
+ * noticing the end cost beyond the silence asked for is told apart (`endpointing_ms_…`). Answers are not
  * prepared (`--eager 0`): all of the way is walked after the turn; as the product runs, `prepared_ms_…`, most of it is
  * walked before. With 40 callers the server is held to one core. `--turns 40` of one caller, `--rounds 8` of forty.
  */
@@ -17,6 +18,8 @@ import type { BenchOptions, BenchResult } from "./run.ts";
 const SILENCE_MS = 300;
 const FRAME_SAMPLES = 480;
 const MANY = 40;
+/** Turns before it counts: a server that has just been started compiles its code. */
+const WARM_UP = 5;
 
 /** Runs the bench. */
 export async function run({ flags }: BenchOptions): Promise<BenchResult> {
@@ -28,6 +31,7 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     const alone = await measure(url, question, 1, Number(flags.turns ?? 40), ["--eager", "0"]);
     const prepared = await measure(url, question, 1, Number(flags.turns ?? 40), []);
     const many = await measure(url, question, MANY, Number(flags.rounds ?? 8), ["--eager", "0"]);
+    const noticing = [...alone, ...prepared].map((turn) => stageOf(turn, "endpointing"));
     const rows = [
       { callers: 1, prepares: false, ...summary(alone) },
       { callers: 1, prepares: true, ...summary(prepared) },
@@ -39,6 +43,8 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
         overhead_ms_p95: quantile(alone.map(own), 0.95),
         overhead_40_ms_p95: quantile(many.map(own), 0.95),
         overhead_40_ms_p50: quantile(many.map(own), 0.5),
+        endpointing_ms_p50: quantile(noticing, 0.5),
+        endpointing_ms_p95: quantile(noticing, 0.95),
         prepared_ms_p50: quantile(prepared.map(own), 0.5),
         prepared_ms_p95: quantile(prepared.map(own), 0.95),
       },
@@ -56,16 +62,27 @@ interface TurnAccount {
   readonly stages: readonly { readonly name: string; readonly ms: number }[];
 }
 
-/** All but the silence that was asked for. */
-function own({ total_ms, stages }: TurnAccount): number {
-  return total_ms - (stages.find(({ name }) => name === "silence")?.ms ?? 0);
+/** From the committed turn to the first audio. */
+function own(turn: TurnAccount): number {
+  return turn.total_ms - stageOf(turn, "silence") - stageOf(turn, "endpointing");
+}
+
+function stageOf({ stages }: TurnAccount, name: string): number {
+  return stages.find((stage) => stage.name === name)?.ms ?? 0;
 }
 
 function summary(turns: readonly TurnAccount[]) {
   const names = turns[0]?.stages.map(({ name }) => name) ?? [];
-  const stage = (name: string) => turns.map(({ stages }) => stages.find((one) => one.name === name)?.ms ?? 0);
-  const p95 = names.map((name) => [`${name}_ms_p95`, Number(quantile(stage(name), 0.95).toFixed(2))]);
-  return { turns: turns.length, ...Object.fromEntries(p95) };
+  const told = names.flatMap((name) =>
+    [0.5, 0.95].map((q) => {
+      const ms = quantile(
+        turns.map((turn) => stageOf(turn, name)),
+        q,
+      );
+      return [`${name}_ms_p${q * 100}`, Number(ms.toFixed(2))];
+    }),
+  );
+  return { turns: turns.length, ...Object.fromEntries(told) };
 }
 
 async function measure(url: string, question: Int16Array, callers: number, turns: number, args: readonly string[]) {
@@ -91,7 +108,7 @@ function holdToOneCore({ child }: SluiceProcess): void {
   }
 }
 
-/** Speaks `turns` times in real time, each time after the answer came; the first is for warming up. */
+/** Speaks `turns` times in real time, each time after the answer came, and before that some more for warming up. */
 async function converse(url: string, question: Int16Array, turns: number): Promise<TurnAccount[]> {
   const socket = new WebSocket(`${url.replace("http", "ws")}/v1/realtime`);
   await once(socket, "open");
@@ -115,7 +132,7 @@ async function converse(url: string, question: Int16Array, turns: number): Promi
     type: "input_audio_buffer.append",
     audio: Buffer.alloc(FRAME_SAMPLES * 2).toString("base64"),
   });
-  for (let turn = 0; turn <= turns; turn++) {
+  for (let turn = 0; turn < turns + WARM_UP; turn++) {
     answered = Promise.withResolvers();
     const began = performance.now();
     const speaking = (async () => {
@@ -133,7 +150,7 @@ async function converse(url: string, question: Int16Array, turns: number): Promi
   }
   socket.onclose = null;
   socket.close();
-  return accounts.slice(1);
+  return accounts.slice(WARM_UP);
 }
 
 async function within(promise: Promise<void>, ms: number): Promise<void> {
