@@ -3,12 +3,18 @@ import type { Milli, Pcm } from "./audio.ts";
 import { Endpointer, type VoiceWindow } from "./endpointer.ts";
 import { type FrameCounts, InputBuffer } from "./input-buffer.ts";
 import type { OrderedAudio } from "./link.ts";
+import { type Eagerness, TurnEnd } from "./turn-end.ts";
 
 /** How turns are found in the caller's audio; `undefined`: the client says when. */
 export interface ListenerOptions {
   readonly threshold: number;
   readonly prefixMs: Milli;
+  /** What ends a turn; with `eagerness` only where nothing is known of the pause. */
   readonly silenceMs: Milli;
+  /** Each pause is judged by itself (`semantic_vad`). Default: not. */
+  readonly eagerness?: Eagerness;
+  /** BCP 47 language of the caller. */
+  readonly language?: string | undefined;
   /** Silence after which an answer may be prepared. Default: never. */
   readonly pauseMs?: Milli | undefined;
 }
@@ -63,6 +69,7 @@ export class Listener {
   readonly #createItemId: () => string;
   readonly #tellsSpeech: boolean;
   readonly #endpointer: Endpointer;
+  readonly #turnEnd = new TurnEnd();
   readonly #buffer = new InputBuffer(LONGEST_UTTERANCE_MS);
   readonly #events: ListenerEvent[] = [];
   readonly #arrivals: { endMs: Milli; at: Milli }[] = [];
@@ -73,12 +80,14 @@ export class Listener {
   #committedMs: Milli = 0; // audio before this belongs to earlier utterances
   #pending: PendingCommit | undefined;
   #overflowMs: Milli = 0;
+  #silenceMs: Milli;
   #held = false; // the utterance under way is not announced yet
   #words: { readonly itemId: string; readonly text: string } | undefined;
 
   /** `tellsSpeech`: somebody wants utterances piece by piece (`speech`). Default false. */
   constructor(options: ListenerOptions | undefined, createItemId: () => string, tellsSpeech = false) {
     this.#options = options;
+    this.#silenceMs = options?.silenceMs ?? 0;
     this.#tellsSpeech = tellsSpeech;
     this.#createItemId = createItemId;
     this.#endpointer = new Endpointer(options ?? { threshold: 0.5, silenceMs: 500 });
@@ -86,6 +95,7 @@ export class Listener {
 
   configure(options: ListenerOptions | undefined): void {
     this.#options = options;
+    this.#silenceMs = options?.silenceMs ?? 0;
     if (options) return this.#endpointer.configure(options);
     this.#endpointer.reset();
     if (this.#held && this.#itemId !== undefined) this.#dismiss(this.#itemId, 0);
@@ -132,8 +142,34 @@ export class Listener {
 
   handleVoice(now: Milli, window: VoiceWindow): void {
     if (!this.#options) return;
+    if (this.speaking && this.#options.eagerness) {
+      this.#turnEnd.handleWindow(window, window.probability >= this.#options.threshold);
+      this.#judgePause();
+    }
     this.#endpointer.handleWindow(now, window, this.#arrivals.at(-1)?.endMs);
     this.#drain(now);
+  }
+
+  /** A turn detector's probability that the utterance under way is over. */
+  handleTurnEnd(now: Milli, itemId: string, probability: number): void {
+    if (itemId !== this.#itemId) return;
+    this.#turnEnd.handleModel(probability);
+    this.#judgePause();
+    this.handleTimeout(now);
+  }
+
+  /** The silence that the turn under way waits for. */
+  get silenceMs(): Milli {
+    return this.#silenceMs;
+  }
+
+  /** How long this pause has to be depends on what was said, and how. */
+  #judgePause(): void {
+    const options = this.#options;
+    if (!options) return;
+    const { eagerness, language } = options;
+    this.#silenceMs = eagerness ? this.#turnEnd.silenceMs(eagerness, this.words, language) : options.silenceMs;
+    if (eagerness) this.#endpointer.configure({ ...options, silenceMs: this.#silenceMs });
   }
 
   handleAudio(now: Milli, { pcm, mediaMs, origin }: OrderedAudio): void {
@@ -150,7 +186,9 @@ export class Listener {
 
   /** An engine that listens has understood this much of the utterance under way. */
   handleWords(itemId: string, text: string): void {
-    if (itemId === this.#itemId) this.#words = { itemId, text };
+    if (itemId !== this.#itemId) return;
+    this.#words = { itemId, text };
+    this.#judgePause();
   }
 
   /** What an engine has understood of the utterance under way; `undefined` before it said anything. */
@@ -249,6 +287,7 @@ export class Listener {
 
   /** Nobody heard of it, and no later utterance begins with it. */
   #dismiss(itemId: string, voicedEndMs: Milli): void {
+    this.#turnEnd.reset();
     this.#itemId = undefined;
     this.#held = false;
     this.#committedMs = Math.max(this.#committedMs, voicedEndMs);
@@ -260,8 +299,9 @@ export class Listener {
     if (itemId === undefined) return;
     if (this.#held) return this.#dismiss(itemId, voicedEndMs);
     this.#itemId = undefined;
-    const silenceMs = this.#options?.silenceMs ?? 0;
+    const silenceMs = this.#silenceMs;
     const endMs = voicedEndMs + silenceMs;
+    this.#turnEnd.reset();
     this.#events.push({ kind: "stopped", itemId, audioEndMs: endMs });
     const startMs = this.#startMs;
     const voicedStartMs = Math.max(voicedFromMs, this.#voicedFromMs);

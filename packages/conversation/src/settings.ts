@@ -9,8 +9,10 @@ import type { OfferedTools } from "./mcp.ts";
 export function listenerOptions(session: Session): ListenerOptions | undefined {
   const turn = session.audio.input.turn_detection;
   if (!turn) return undefined;
-  // Semantic detection judges pauses like the plain one until an engine does better.
-  if (turn.type === "semantic_vad") return { threshold: 0.5, prefixMs: 300, silenceMs: 500 };
+  const { language } = session.audio.input.transcription ?? {};
+  if (turn.type === "semantic_vad") {
+    return { threshold: 0.5, prefixMs: 300, silenceMs: 500, eagerness: turn.eagerness, language };
+  }
   return { threshold: turn.threshold, prefixMs: turn.prefix_padding_ms, silenceMs: turn.silence_duration_ms };
 }
 
