@@ -433,6 +433,7 @@ export class Conversation {
     const previous_item_id = this.#memory.previousId(item.id);
     this.#send({ type: "conversation.item.added", item, previous_item_id });
     this.#send({ type: "conversation.item.done", item, previous_item_id });
+    if (caller) this.#transcripts.handleAdded(item.id, durationMs(caller.pcm));
   }
 
   #truncate(now: Milli, itemId: string, contentIndex: number, audioEndMs: Milli, cause: CauseId): void {
@@ -755,7 +756,6 @@ export class Conversation {
       previous_item_id: this.#memory.lastId,
     });
     this.#addItem(spokenItem(itemId, null), undefined, utterance);
-    this.#transcripts.handleAdded(itemId, durationMs(pcm));
     if (this.#session.type === "transcription" && !this.#options.listens) {
       const message = "No speech recognition is configured on this server.";
       this.#transcripts.handleFailed(itemId, { code: "no_speech_recognition", message });

@@ -88,6 +88,18 @@ test("words that the answer brings are told once, whoever had them first", () =>
   assert.deepEqual(told(scene.take()), ["Hello.", "= Hello."]);
 });
 
+test("words that are known before the turn is over are told when the item is there, not before", () => {
+  const scene = new Scene(clientPlayout, transcribing, true);
+  scene.caller(1000, true);
+  const id = itemOf(scene);
+  scene.heard(id, { kind: "final", text: "Hello." });
+  assert.deepEqual(told(scene.take()), []);
+  scene.caller(600, false);
+  const types = scene.events.map((event) => event.type);
+  assert.deepEqual(told(scene.take()), ["Hello.", "= Hello."]);
+  assert(types.indexOf("conversation.item.added") < types.indexOf(`${WORDS}completed`));
+});
+
 test("hearing that failed is told when no answer brought the words, and not before", () => {
   const failure = { code: "transcription_failed", message: "refused" };
   const failing = () => {

@@ -17,7 +17,8 @@ export type TranscriptEvent =
 interface Entry {
   audioMs: Milli | undefined; // known once the item is in the conversation
   told: string; // what the deltas add up to
-  text: string; // the newest partial
+  text: string; // the newest partial, or all of it
+  final: boolean;
   failure: TranscriptFailure | undefined;
   over: boolean;
 }
@@ -40,10 +41,10 @@ export class Transcripts {
   /** A recogniser's word on an utterance. A partial that takes back what was told waits for a better one. */
   handleHeard(itemId: string, event: SttEvent): void {
     const entry = this.#entry(itemId);
-    if (entry.over) return;
+    if (entry.final || entry.over) return;
     entry.text = event.text;
-    if (event.kind === "final") this.#complete(itemId, entry);
-    else this.#tell(itemId, entry);
+    entry.final = event.kind === "final";
+    this.#tell(itemId, entry);
   }
 
   /** There will be no words of it, unless the answer brings them. */
@@ -54,7 +55,7 @@ export class Transcripts {
   /** Nothing more is being done about words: those that failed are told so. */
   settle(): void {
     for (const [itemId, entry] of this.#entries) {
-      if (entry.over || entry.failure === undefined || entry.audioMs === undefined) continue;
+      if (entry.final || entry.over || entry.failure === undefined || entry.audioMs === undefined) continue;
       entry.over = true;
       this.#events.push({ kind: "failed", itemId, failure: entry.failure });
     }
@@ -72,7 +73,7 @@ export class Transcripts {
   #entry(itemId: string): Entry {
     const known = this.#entries.get(itemId);
     if (known) return known;
-    const entry: Entry = { audioMs: undefined, told: "", text: "", failure: undefined, over: false };
+    const entry: Entry = { audioMs: undefined, told: "", text: "", final: false, failure: undefined, over: false };
     this.#entries.set(itemId, entry);
     const oldest = this.#entries.keys().next();
     if (this.#entries.size > MAX_ENTRIES && oldest.done !== true) this.#entries.delete(oldest.value);
@@ -81,16 +82,14 @@ export class Transcripts {
 
   /** Clients append deltas to each other, so only what goes on from the last can be one. */
   #tell(itemId: string, entry: Entry): void {
-    if (entry.audioMs === undefined || !entry.text.startsWith(entry.told)) return;
-    const delta = entry.text.slice(entry.told.length);
-    if (delta === "") return;
-    entry.told = entry.text;
-    this.#events.push({ kind: "delta", itemId, delta });
-  }
-
-  #complete(itemId: string, entry: Entry): void {
-    this.#tell(itemId, entry);
+    if (entry.audioMs === undefined) return;
+    const delta = entry.text.startsWith(entry.told) ? entry.text.slice(entry.told.length) : "";
+    if (delta !== "") {
+      entry.told = entry.text;
+      this.#events.push({ kind: "delta", itemId, delta });
+    }
+    if (!entry.final) return;
     entry.over = true;
-    this.#events.push({ kind: "completed", itemId, text: entry.text, audioMs: entry.audioMs ?? 0 });
+    this.#events.push({ kind: "completed", itemId, text: entry.text, audioMs: entry.audioMs });
   }
 }
