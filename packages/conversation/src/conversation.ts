@@ -695,6 +695,7 @@ export class Conversation {
           break;
         case "resumed":
           this.#unprepare(event.itemId);
+          this.#transcripts.handleResumed(event.itemId);
           break;
         case "stopped": {
           const audio_end_ms = Math.round(event.audioEndMs);

@@ -41,10 +41,16 @@ export class Transcripts {
   /** A recogniser's word on an utterance. A partial that takes back what was told waits for a better one. */
   handleHeard(itemId: string, event: SttEvent): void {
     const entry = this.#entry(itemId);
-    if (entry.final || entry.over) return;
+    if (entry.over) return;
     entry.text = event.text;
     entry.final = event.kind === "final";
     this.#tell(itemId, entry);
+  }
+
+  /** The caller goes on after all: what was final was not, and there will be another. */
+  handleResumed(itemId: string): void {
+    const entry = this.#entry(itemId);
+    if (!entry.over) entry.final = false;
   }
 
   /** There will be no words of it, unless the answer brings them. */
