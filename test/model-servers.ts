@@ -61,7 +61,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, models
   const { authorization } = request.headers;
   models.asked.push({ path, authorization, body });
   if (models.status !== 200) {
-    const message = `not with ${authorization} and ${JSON.stringify(request.headers)}`;
+    const key = authorization?.slice("Bearer ".length);
+    const message = `Incorrect API key: ${key}. Not with ${JSON.stringify(request.headers)}`;
     response.writeHead(models.status).end(JSON.stringify({ error: { message } }));
   } else if (path.endsWith("/audio/transcriptions")) {
     response.setHeader("content-type", "application/json").end(JSON.stringify({ text: models.words }));

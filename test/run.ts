@@ -7,7 +7,7 @@ import { globSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { findChromium } from "./chromium.ts";
 
-const SERIAL = /^test\/(e2e\/|(attacks|leak)\.test\.ts$)/;
+const SERIAL = /^test\/(e2e\/|(attacks|leak|secrets)\.test\.ts$)/;
 const TEST_TIMEOUT_MS = 180_000;
 /** A file that never exits, because it left a handle open, must not hold up CI for ever. */
 const RUN_TIMEOUT_MS = 20 * 60_000;

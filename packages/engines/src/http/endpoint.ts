@@ -1,5 +1,5 @@
 /** An OpenAI-compatible HTTP API: its address, key, limits and retries, as one thing to send requests to. */
-import { describeEngine, EngineError, type EngineStage, statusError } from "./engine-error.ts";
+import { describeEngine, EngineError, type EngineStage, hideSecret, statusError } from "./engine-error.ts";
 import { type HttpPool, type HttpResponse, sharedPool } from "./pool.ts";
 import { DEFAULT_RETRY, parseRetryAfter, type RetryPolicy, retrying } from "./retry.ts";
 import { type SseEvent, SseOverflow, SseParser } from "./sse.ts";
@@ -56,6 +56,8 @@ export class Endpoint {
     this.#retry = { ...DEFAULT_RETRY, ...options.retry };
     this.#pool = options.pool ?? sharedPool;
     const key = options.apiKey?.trim();
+    hideSecret(key);
+    for (const value of Object.values(options.headers ?? {})) hideSecret(value);
     this.#headers = { ...(key ? { authorization: `Bearer ${key}` } : {}), ...options.headers };
   }
 

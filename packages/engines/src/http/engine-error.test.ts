@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Endpoint } from "./endpoint.ts";
-import { EngineError, networkError, saidBy, statusError } from "./engine-error.ts";
+import { EngineError, hideSecret, networkError, saidBy, statusError } from "./engine-error.ts";
 import { parseRetryAfter, pauseBefore } from "./retry.ts";
 
 const url = new URL("https://user:secret@models.example:8443/v1/chat/completions?key=secret");
@@ -86,4 +86,11 @@ test("pauses longer each time, at random, and never less than was asked for", ()
 test("refuses addresses that are none, or that hold a password", () => {
   for (const baseUrl of ["localhost:8000", "ftp://x", "", "http://a:b@c/v1"])
     assert.throws(() => new Endpoint("llm", { baseUrl }), RangeError);
+});
+
+test("a key that an engine was given is in no message, however a server quotes it", () => {
+  hideSecret("plain-words-as-a-key");
+  hideSecret("short");
+  const error = new EngineError({ stage: "llm", kind: "failed", message: "wrong key plain-words-as-a-key, in short" });
+  assert.equal(error.message, "wrong key (key), in short");
 });

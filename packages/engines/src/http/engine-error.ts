@@ -161,9 +161,20 @@ function shorten(text: string): string {
   return line.length > LONGEST_QUOTE ? `${line.slice(0, LONGEST_QUOTE)}…` : line;
 }
 
+/** Keys that were given to engines of this process; each is a line of configuration, so they are few. */
+const secrets = new Set<string>();
+/** Shorter ones would be found in ordinary words. */
+const SHORTEST_SECRET = 8;
+
+/** From now on `value` is in no message, whatever server quotes it. */
+export function hideSecret(value: string | undefined): void {
+  if (value !== undefined && value.length >= SHORTEST_SECRET) secrets.add(value);
+}
+
 /** Servers quote keys back, whole or masked, and addresses hold credentials: neither may reach a log. */
 export function withoutSecrets(text: string): string {
-  return text
+  return [...secrets]
+    .reduce((message, secret) => message.replaceAll(secret, "(key)"), text)
     .replace(/\b(?:sk|ek|pk|rk|xai|gsk|hf|AIza)[-_][\w*.…-]{4,}/g, "(key)")
     .replace(/\b(Bearer|Basic)\s+[\w*.~+/=-]+/gi, "$1 (key)")
     .replace(/\b((?:api|access|subscription)[-_ ]?(?:key|token)\b["']?\s*[:=]\s*["']?)[^\s"',}]+/gi, "$1(key)")

@@ -4,7 +4,14 @@ import type { Milli } from "@sluice/conversation";
 import { WebSocket } from "ws";
 import { Channel } from "../channel.ts";
 import { asObject, parseJson } from "./endpoint.ts";
-import { describeEngine, EngineError, type EngineStage, networkError, statusError } from "./engine-error.ts";
+import {
+  describeEngine,
+  EngineError,
+  type EngineStage,
+  hideSecret,
+  networkError,
+  statusError,
+} from "./engine-error.ts";
 import { parseRetryAfter } from "./retry.ts";
 
 /** Where a socket goes to. */
@@ -168,6 +175,8 @@ export function socketHeaders(
   headers: Readonly<Record<string, string>> | undefined,
 ): Readonly<Record<string, string>> {
   const key = apiKey?.trim();
+  hideSecret(key);
+  for (const value of Object.values(headers ?? {})) hideSecret(value);
   return { ...(key ? { authorization: `Bearer ${key}` } : {}), ...headers };
 }
 
