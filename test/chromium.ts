@@ -52,6 +52,7 @@ export async function launchChromium({
       "--disable-component-update",
       "--disable-sync",
       "--no-first-run",
+      "--no-proxy-server", // all of it is on this machine, and with a proxy there is no WebTransport
       ...microphone,
       ...args,
     ],

@@ -52,6 +52,8 @@ export function createCertificate({ publicKey, notBefore, notAfter, sign }: Cert
     sequence(utcTime(notBefore), utcTime(notAfter)),
     name,
     publicKey,
+    // Chromium's QUIC takes no certificate without extensions. Basic constraints, critical: this is no authority.
+    der(0xa3, sequence(sequence(oid("551d13"), der(0x01, Uint8Array.of(0xff)), der(0x04, sequence())))),
   );
   return sequence(content, algorithm, der(0x03, Uint8Array.of(0), sign(content)));
 }
