@@ -4,7 +4,16 @@
  */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { builtLibrary, cacheFolder, lastError, nativeFolder, run, sourceHash, toolchain } from "./cargo.mjs";
+import {
+  builtLibrary,
+  cacheFolder,
+  lastError,
+  nativeFolder,
+  run,
+  sourceHash,
+  targetFolder,
+  toolchain,
+} from "./cargo.mjs";
 
 /** Each addon: its crate, where it goes, and what it is to a user. */
 const addons = [
@@ -71,6 +80,7 @@ function build({ crate, file, folder, name }) {
     }
     place(library, cached);
     prune(file);
+    pruneTargets();
     console.log(`${name} built in ${Math.round((Date.now() - began) / 1000)} s`);
   }
   const now = new Date();
@@ -94,4 +104,16 @@ function prune(file) {
     .map((path) => ({ path, at: statSync(path).mtimeMs }))
     .sort((a, b) => b.at - a.at);
   for (const { path } of builds.slice(MAX_CACHED)) rmSync(dirname(path), { recursive: true, force: true });
+}
+
+/** Forgets where checkouts built that were not built for longest. */
+function pruneTargets() {
+  const now = new Date();
+  utimesSync(targetFolder, now, now);
+  const folders = readdirSync(cacheFolder)
+    .filter((name) => name.startsWith("target-"))
+    .map((name) => join(cacheFolder, name))
+    .map((path) => ({ path, at: statSync(path).mtimeMs }))
+    .sort((a, b) => b.at - a.at);
+  for (const { path } of folders.slice(MAX_CACHED)) rmSync(path, { recursive: true, force: true });
 }

@@ -1,5 +1,5 @@
 /**
- * Where cargo is, and where what it builds lies: outside of the tree, shared by every checkout on this machine. Plain JavaScript,
+ * Where cargo is, and where what it builds lies: outside of the tree; what is built is shared by every checkout on this machine. Plain JavaScript,
  * for `npm ci` runs it with whatever Node there is.
  */
 import { spawnSync } from "node:child_process";
@@ -16,11 +16,20 @@ export const cacheFolder = join(process.env.XDG_CACHE_HOME || join(homedir(), ".
 
 const windows = process.platform === "win32";
 
+/**
+ * Where cargo works: a folder for each checkout, for dynamic libraries have no hash in their names, and one checkout would take
+ * what another built.
+ */
+export const targetFolder = join(
+  cacheFolder,
+  `target-${createHash("sha256").update(nativeFolder).digest("hex").slice(0, 12)}`,
+);
+
 /** Environment for cargo: finds a toolchain that is installed but not on the path, and builds in the cache. */
 export const cargoEnv = {
   ...process.env,
   PATH: [process.env.PATH ?? "", join(homedir(), ".cargo", "bin")].join(delimiter),
-  CARGO_TARGET_DIR: join(cacheFolder, "target"),
+  CARGO_TARGET_DIR: targetFolder,
   CARGO_TERM_COLOR: "never",
 };
 
