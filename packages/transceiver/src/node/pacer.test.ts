@@ -89,3 +89,31 @@ test("what one session throws reaches the owner and no other session", async () 
   assert.equal(errors.length, 1);
   pacer.close();
 });
+
+test("what a long wake sends does not wait for its end, and nothing waits beyond it", async () => {
+  const order: string[] = [];
+  const time = { ms: 0 }; // a wake in which each session takes 0.4 ms
+  const pacer = new Pacer(
+    () => time.ms,
+    (error) => assert.ifError(error),
+    () => order.push("flush"),
+  );
+  for (let index = 0; index < 8; index++) {
+    let due: number | undefined = 1;
+    pacer.schedule({
+      pollTimeout: () => due,
+      handleTimeout: () => {
+        due = undefined;
+        time.ms += 0.4;
+        order.push("send");
+      },
+    });
+  }
+  time.ms = 1;
+  pacer.serveDue();
+  const waits = order.join(" ").split("flush");
+  assert.equal(order.filter((each) => each === "send").length, 8);
+  assert.equal(order.at(-1), "flush");
+  for (const sends of waits) assert.ok((sends.match(/send/g) ?? []).length <= 3, order.join(" "));
+  pacer.close();
+});

@@ -14,6 +14,8 @@ export interface Paced {
 
 /** Deadlines closer than this are served by one wake: Node's timers know only whole milliseconds. */
 const BUCKET_MS = 1;
+/** How long what a wake sends may wait for the rest of it. */
+const FLUSH_MS = 1;
 /** Wakes remembered for {@link Pacer.errorQuantile}. */
 const ERROR_SAMPLES = 8_192;
 
@@ -27,6 +29,7 @@ interface Entry {
 export class Pacer {
   readonly #now: () => Milli;
   readonly #onError: (error: unknown) => void;
+  readonly #flush: () => void;
   readonly #entries = new Map<Paced, Entry>();
   readonly #heap: Entry[] = [];
   readonly #errors = new Float64Array(ERROR_SAMPLES);
@@ -35,10 +38,14 @@ export class Pacer {
   #wakeAt = Infinity;
   #waking = false;
 
-  /** `now`: monotonic clock. `onError` is given what a `handleTimeout` throws. */
-  constructor(now: () => Milli, onError: (error: unknown) => void) {
+  /**
+   * `now`: monotonic clock. `onError` is given what a `handleTimeout` throws. `flush` lets what was sent leave: called at the
+   * end of a wake, and within a long one each millisecond.
+   */
+  constructor(now: () => Milli, onError: (error: unknown) => void, flush: () => void = () => {}) {
     this.#now = now;
     this.#onError = onError;
+    this.#flush = flush;
   }
 
   /** Takes up `paced`'s deadline as it is now; to be called after every input of its. */
@@ -114,12 +121,17 @@ export class Pacer {
 
   #serve(until: Milli): void {
     this.#waking = true;
+    let flushedAt = this.#now();
     // Bounded: each entry is served once a wake, as its next deadline may be due as well.
     for (let served = 0, most = this.#heap.length; served < most; served++) {
       const entry = this.#heap[0];
       if (!entry || entry.due > until) break;
       this.#take(entry);
       const now = Math.max(this.#now(), entry.due);
+      if (now - flushedAt >= FLUSH_MS) {
+        this.#flush();
+        flushedAt = now;
+      }
       this.#errors[this.#errorCount++ % ERROR_SAMPLES] = now - entry.due;
       try {
         entry.paced.handleTimeout(now);
@@ -129,6 +141,7 @@ export class Pacer {
       if (this.#entries.has(entry.paced)) this.schedule(entry.paced);
     }
     this.#waking = false;
+    this.#flush();
     this.#arm();
   }
 

@@ -92,6 +92,11 @@ export class UdpPort {
     socket.send(packet, to);
   }
 
+  /** Lets what was sent leave now, and not only at the end of this turn of the event loop. */
+  flush(): void {
+    for (const socket of this.#sockets.values()) socket.flush();
+  }
+
   /** Closes once what was sent is out. */
   async close(): Promise<void> {
     if (this.#closed) return;

@@ -174,7 +174,8 @@ class Server implements WebRtcServer {
     this.#advertise = advertise;
     this.#hops = options.hops && new HopPaths(options.hops);
     this.#dtls = createDtlsFactory(createDtlsIdentity(Date.now()), randomBytes);
-    this.#pacer = new Pacer(options.now, (error) => options.log.error({ err: error }, "a session's timer threw"));
+    const onError = (error: unknown) => options.log.error({ err: error }, "a session's timer threw");
+    this.#pacer = new Pacer(options.now, onError, () => this.udp.flush());
     this.#wallOffsetMs = Date.now() - options.now();
   }
 
