@@ -812,6 +812,9 @@ export class Conversation {
         case "began":
           this.#commands.push({ kind: "began", responseId: event.responseId, began: event.began });
           break;
+        case "stopped":
+          if (this.#ownsSound) this.#cut(event.utterance, event.heardMs);
+          break;
         case "ledger":
           if (timeline) this.#send(formatLedger(event.utterance, event.entry));
           break;
@@ -871,13 +874,17 @@ export class Conversation {
     if (!this.#ownsSound) return; // its own `conversation.item.truncate` says where
     this.#commands.push({ kind: "flush" });
     for (const { utterance, heardMs, started } of cut) {
-      const audio_end_ms = Math.floor(heardMs);
       if (started) this.#send({ type: "output_audio_buffer.cleared", response_id: utterance.responseId });
-      if (!this.#memory.has(utterance.itemId)) continue;
-      this.#memory.truncate(utterance.itemId, audio_end_ms);
-      const { itemId: item_id, contentIndex: content_index } = utterance;
-      this.#send({ type: "conversation.item.truncated", item_id, content_index, audio_end_ms });
+      this.#cut(utterance, heardMs);
     }
+  }
+
+  /** Memory ends where the ear was. */
+  #cut({ itemId: item_id, contentIndex: content_index }: Utterance, heardMs: Milli): void {
+    if (!this.#memory.has(item_id)) return;
+    const audio_end_ms = Math.floor(heardMs);
+    this.#memory.truncate(item_id, audio_end_ms);
+    this.#send({ type: "conversation.item.truncated", item_id, content_index, audio_end_ms });
   }
 
   #close(now: Milli, reason: string): void {

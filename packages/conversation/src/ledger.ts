@@ -23,6 +23,9 @@ export interface PlayoutReport {
   readonly at: Milli;
 }
 
+/** A client that was told to stop has stopped by then. */
+const STOP_WITHIN_MS = 1000;
+
 /** An utterance's account as it grows. */
 export class PlayoutLedger {
   #generatedMs: Milli = 0;
@@ -30,6 +33,7 @@ export class PlayoutLedger {
   #firstSentAt: Milli | undefined;
   #report: PlayoutReport | undefined;
   #stopped: Milli | undefined;
+  #stoppedAt: Milli | undefined;
 
   handleGenerated(ms: Milli): void {
     this.#generatedMs += ms;
@@ -46,14 +50,30 @@ export class PlayoutLedger {
     if (this.#firstSentAt === undefined) return;
     const at = Math.min(report.at, now);
     if (this.#report && at < this.#report.at) return;
+    if (this.#stopped !== undefined) return;
     const startedAt = this.#report?.startedAt ?? Math.max(this.#firstSentAt, Math.min(report.startedAt, at));
     const positionMs = Math.max(0, Math.min(report.positionMs, this.#sentMs));
     this.#report = { startedAt, positionMs, at };
   }
 
-  /** Nothing after this is heard: the buffers were emptied. */
-  handleStopped(now: Milli): void {
-    this.#stopped ??= this.heardMs(now);
+  /** Nothing after `heardMs` is heard: the buffers were emptied. Default: what was heard by now. */
+  handleStopped(now: Milli, heardMs: Milli = this.heardMs(now)): void {
+    this.#stopped ??= heardMs;
+    this.#stoppedAt ??= now;
+  }
+
+  /** The client's last word on where its sound stopped; answers whether that is news. It was told to stop and needed a while. */
+  handleStopReport(report: PlayoutReport): boolean {
+    if (this.#stopped === undefined || this.#stoppedAt === undefined) return false;
+    if (report.at < this.#stoppedAt || report.at > this.#stoppedAt + STOP_WITHIN_MS) return false;
+    const stopped = Math.max(0, Math.min(report.positionMs, this.#sentMs));
+    const news = Math.abs(stopped - this.#stopped) >= 1;
+    this.#stopped = stopped;
+    return news;
+  }
+
+  get sentMs(): Milli {
+    return this.#sentMs;
   }
 
   get generatedMs(): Milli {

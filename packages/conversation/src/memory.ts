@@ -17,6 +17,8 @@ export interface AgentAudio {
   readonly text: SpokenText;
   /** What was generated, or was left of it by a truncation. */
   audioMs: Milli;
+  /** What was generated, once there was a truncation. */
+  generatedMs?: Milli;
 }
 
 interface Entry {
@@ -98,8 +100,9 @@ export class Memory {
   truncate(itemId: string, heardMs: Milli): void {
     const entry = this.#entry(itemId);
     if (!entry?.agent || entry.item.type !== "message" || entry.item.role !== "assistant") return;
-    const transcript = entry.agent.text.until(heardMs, entry.agent.audioMs);
-    entry.agent.audioMs = Math.min(entry.agent.audioMs, heardMs);
+    entry.agent.generatedMs ??= entry.agent.audioMs;
+    const transcript = entry.agent.text.until(heardMs, entry.agent.generatedMs);
+    entry.agent.audioMs = Math.min(entry.agent.generatedMs, heardMs);
     const content = entry.item.content.map((part) => (part.type === "output_audio" ? { ...part, transcript } : part));
     entry.item = { ...entry.item, content };
   }

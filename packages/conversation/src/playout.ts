@@ -37,6 +37,8 @@ export type PlayoutEvent =
   | { readonly kind: "began"; readonly responseId: string; readonly began: Began }
   | { readonly kind: "ledger"; readonly utterance: Utterance; readonly entry: LedgerEntry }
   | { readonly kind: "turn"; readonly report: TurnReport }
+  /** The client's sound stopped there, which is not where it was thought to. */
+  | { readonly kind: "stopped"; readonly utterance: Utterance; readonly heardMs: Milli }
   | { readonly kind: "ended"; readonly utterance: Utterance };
 
 /** An utterance that was cut, and how much of it was heard. */
@@ -195,6 +197,10 @@ export class Playout {
   handlePlayoutReport(now: Milli, itemId: string, report: PlayoutReport): boolean {
     const track = this.#track(itemId);
     if (!track) return false;
+    if (this.#heldByClient && track.out && track.ledger.handleStopReport(report)) {
+      this.#reportLedger(now, track);
+      this.#events.push({ kind: "stopped", utterance: track.utterance, heardMs: track.ledger.heardMs(now) });
+    }
     track.ledger.handleReport(now, report);
     this.handleTimeout(now);
     if (track.reportBy !== undefined) this.#settle(now, track);
@@ -211,7 +217,8 @@ export class Playout {
     const cut = this.#tracks.filter((track) => !track.out);
     return cut.map((track) => {
       track.out = true;
-      track.ledger.handleStopped(now);
+      // What we sent and the client does not hold back will be heard, however long it travels.
+      track.ledger.handleStopped(now, this.#heldByClient ? undefined : track.ledger.sentMs);
       if (track.reportBy !== undefined) this.#settle(now, track);
       this.#reportLedger(now, track);
       const started = track.ledger.firstSentAt !== undefined;

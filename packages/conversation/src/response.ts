@@ -318,6 +318,7 @@ export class ResponseRun {
 
   #closeMessage(message: Message, status: "completed" | "incomplete"): void {
     message.open = false;
+    if (status === "completed") message.audio.text.close(message.audio.audioMs);
     const place = this.#contentPlace(message);
     const transcript = message.audio.text.whole;
     if (this.spec.modality === "audio") {
