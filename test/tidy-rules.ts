@@ -79,6 +79,44 @@ export function findImpurities(files: readonly SourceFile[]): string[] {
   });
 }
 
+/**
+ * Every timer between the caller's last word and the answer's first sample, and the stages of the timeline (`StageName`)
+ * that tell of the time it takes; `limit`: it only ends what takes too long, and delays nothing. There is no other wait.
+ */
+export const WAITS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  "packages/engines/src/http/endpoint.ts": [["limit"]],
+  "packages/engines/src/http/pool.ts": [["limit"], ["limit"]],
+  "packages/engines/src/http/retry.ts": [["recognition", "model", "voice"]], // a request that failed is made once more
+  "packages/engines/src/http/socket.ts": [["limit"]],
+  "packages/engines/src/http/timed.ts": [["limit"]],
+  "packages/engines/src/llm/chat-completions.ts": [["limit"]],
+  "packages/engines/src/speech/cascade-acknowledgement.ts": [["limit"], ["limit"]],
+  "packages/engines/src/speech/cascade-reply.ts": [["recognition", "model", "clause"]], // the deadlines of `Answer`
+  "packages/engines/src/speech/parrot.ts": [["limit"]],
+  "packages/engines/src/vad/silero.ts": [["endpointing"]], // windows are gathered
+  "packages/transceiver/src/node/call.ts": [["silence", "endpointing", "lead"]], // the deadlines of `Conversation`
+  "packages/transceiver/src/node/pacer.ts": [["egress"]], // the RTP clock
+};
+
+/** The files that an answer passes through. */
+const PIPELINE =
+  /^packages\/(engines\/src\/(?!scripted\/|contract\/)|transceiver\/src\/node\/(call|pacer|pcm-stream|voice-activity)\.ts$)/;
+const TIMER = /\b(?:setTimeout|setInterval|sleep(?:For)?|AbortSignal\s*\.\s*timeout)\s*\(/g;
+
+/** Timers of the pipeline whose wait no stage of the timeline tells of. */
+export function findUnnamedWaits(files: readonly SourceFile[], waits = WAITS): string[] {
+  const found = files
+    .filter(({ path }) => PIPELINE.test(path) && !isTest(path))
+    .map(({ path, text }) => {
+      const code = stripComments(text, true).replace(/\b(?:clear|function\s+)\w+\s*\(/g, "");
+      return [path, code.match(TIMER)?.length ?? 0] as const;
+    });
+  return [...new Map([...Object.keys(waits).map((path) => [path, 0] as const), ...found])].flatMap(([path, count]) => {
+    const named = waits[path]?.length ?? 0;
+    return count === named ? [] : [`${path}: ${count} timers, of which ${named} have a cause`];
+  });
+}
+
 /** Exported declarations without a doc comment right before them; `index.ts` re-exports and tests are exempt. */
 export function findUndocumentedExports(files: readonly SourceFile[]): string[] {
   return files

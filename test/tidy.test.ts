@@ -11,9 +11,11 @@ import {
   findForbiddenImports,
   findImpurities,
   findUndocumentedExports,
+  findUnnamedWaits,
   importsOf,
   type SourceFile,
   stripComments,
+  WAITS,
   type Workspace,
 } from "./tidy-rules.ts";
 
@@ -44,6 +46,13 @@ test("the edges name only workspaces that exist", () => {
 
 test("pure files read no clock, set no timer, draw no random number, log nothing and do no I/O", () => {
   assert.deepEqual(findImpurities(files), []);
+});
+
+test("every wait in the pipeline has a cause that the timeline names", () => {
+  assert.deepEqual(findUnnamedWaits(files), []);
+  const stages = /export type StageName =([^;]+);/.exec(read("packages/realtime/src/server-events.ts"))?.[1] ?? "";
+  for (const cause of Object.values(WAITS).flat(2))
+    assert.ok(cause === "limit" || stages.includes(`"${cause}"`), cause);
 });
 
 test("every export is documented", () => {
@@ -133,6 +142,24 @@ test("every impurity is caught in a pure file, and none elsewhere", () => {
   ];
   for (const text of harmless)
     assert.deepEqual(findImpurities([{ path: "packages/routing/src/a.ts", text }]), [], text);
+});
+
+test("a wait without a cause is caught, in every form, and a cause without a wait", () => {
+  const path = "packages/engines/src/speech/cascade.ts";
+  const check = (text: string, waits = {}) => findUnnamedWaits([{ path, text }], waits).length;
+  for (const text of [
+    "setTimeout(f, 200);",
+    "await sleep(200);",
+    "await sleepFor(200);",
+    "const a = AbortSignal.timeout(1);",
+    "setInterval(f, 1)",
+  ]) {
+    assert.equal(check(text), 1, text);
+    assert.equal(check(text, { [path]: [["clause"]] }), 0, text);
+  }
+  assert.equal(check("// setTimeout(f, 200)\nclearTimeout(a);"), 0);
+  assert.equal(check("", { [path]: [["clause"]] }), 1);
+  assert.deepEqual(findUnnamedWaits([{ path: "packages/engines/src/scripted/pace.ts", text: "sleep(1);" }], {}), []);
 });
 
 test("every kind of undocumented export is caught", () => {

@@ -8,7 +8,12 @@ import {
   type SessionPatch,
 } from "@sluice/realtime";
 import { type Milli, type Pcm, SAMPLES_PER_MS } from "./audio.ts";
-import { Conversation, type ConversationCommand, type EngineFailure } from "./conversation.ts";
+import {
+  Conversation,
+  type ConversationCommand,
+  type ConversationOptions,
+  type EngineFailure,
+} from "./conversation.ts";
 import type { SpeechEvent, SttEvent } from "./engines.ts";
 import type { LinkCapabilities, Utterance } from "./link.ts";
 import type { ServerTool, ServerToolOutcome } from "./tool-server.ts";
@@ -49,6 +54,7 @@ export class Scene {
     defaults: SessionPatch = {},
     listens = false,
     mcpServers: readonly McpTool[] = [],
+    options: Partial<ConversationOptions> = {},
   ) {
     this.conversation = new Conversation({
       session: createSession({ id: "sess_1", model: "parrot", expiresAt: 2_000_000_000, defaults }),
@@ -58,6 +64,7 @@ export class Scene {
       createId: (prefix) => `${prefix}_${++this.#ids}`,
       expiresAt: this.now + 3_600_000,
       expiresAfterMinutes: 60,
+      ...options,
     });
     this.conversation.handleOpen(this.now);
     this.#drain();
