@@ -219,8 +219,11 @@ export class WebTransportLink implements Link, SessionListener {
     this.#options.onInput();
   }
 
-  onStreamStopped(stream: QuicStream): void {
-    if (stream === this.#events.stream) return this.#break("the event stream was stopped");
+  onStreamStopped(stream: QuicStream, code: number | undefined): void {
+    if (stream === this.#events.stream) {
+      if (code !== undefined) this.#break("the event stream was stopped");
+      return;
+    }
     for (const [itemId, { stream: other }] of this.#utterances) if (other === stream) this.#utterances.delete(itemId);
   }
 
