@@ -1,5 +1,5 @@
 /**
- * How many calls fit on a core: N WebRTC sessions from a load generator, each sending 50 packets a second of speech and
+ * How many calls fit on a core: N WebRTC sessions (or `--transport webtransport`) from a load generator, each sending 50 packets a second of speech and
  * room noise in turn, against the whole transceiver in a process of its own, of which alone the CPU counts.
  *
  * `--sessions 60`, `--seconds 20` (measured, after a warm-up of one turn), `--transport-only` (nothing is decoded and no
@@ -26,11 +26,13 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
   const [sessions, seconds] = [Number(flags.sessions ?? 60), Number(flags.seconds ?? 20)];
   const transportOnly = flags["transport-only"] === "true";
   const profile = flags["cpu-prof"] === "true";
+  const transport = flags.transport ?? "webrtc";
+  if (transport !== "webrtc" && transport !== "webtransport") throw new Error(`no transport "${transport}" here`);
   const server = new Child<ServerRequest, ServerReport>("server.ts", 0);
-  const load = new Child<LoadRequest, LoadReport>("load.ts", 1);
+  const load = new Child<LoadRequest, LoadReport>(transport === "webrtc" ? "load.ts" : "load-webtransport.ts", 1);
   try {
     const { agent, caller } = await spokenTurn();
-    const { url } = await server.ask({ kind: "start", transportOnly, agent }, "started");
+    const { url } = await server.ask({ kind: "start", transport, transportOnly, agent }, "started");
     const idle = await server.ask({ kind: "measure", profile: false }, "measured");
     console.log(`opening ${sessions} sessions`);
     await load.ask({ kind: "open", caller, url, sessions, transportOnly }, "opened");
@@ -52,6 +54,7 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     const cpuPercent = (loaded.cpuMs / loaded.elapsedMs) * 100;
     const perSession = cpuPercent / sessions;
     const row = {
+      transport,
       sessions,
       transport_only: transportOnly,
       cpu_percent: cpuPercent,

@@ -2,6 +2,7 @@
  * A caller over WebTransport that is no browser: the engine's client side on a socket of its own, HTTP/3, and the wire format of
  * docs/webtransport.md. For tests and for load; several callers may share one endpoint.
  */
+import { randomBytes } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import {
@@ -43,7 +44,8 @@ export class CallerEndpoint {
 
   private constructor(engine: QuicEngine, socket: Socket) {
     this.endpoint = engine.createEndpoint({
-      connectionIds: { length: 0, mint: () => new Uint8Array(0) },
+      // Not empty, as a browser's are: connections that share a socket are told apart by them.
+      connectionIds: { length: 8, mint: () => randomBytes(8) },
       transport: { maxUnidirectionalStreams: 100 },
     });
     this.#socket = socket;
@@ -158,8 +160,8 @@ export class SessionRefused extends Error {
   override readonly name = "SessionRefused";
   readonly status: number;
 
-  constructor(status: number) {
-    super(`the session was refused with status ${status}`);
+  constructor(status: number, reason = "") {
+    super(`the session was refused with status ${status} ${reason}`);
     this.status = status;
   }
 }
@@ -229,7 +231,7 @@ export class Caller implements SessionListener {
     const { promise, resolve } = Promise.withResolvers<number>();
     const caller = new Caller(owner, options, resolve);
     const status = await promise;
-    if (status !== 200) throw new SessionRefused(status);
+    if (status !== 200) throw new SessionRefused(status, caller.closed?.reason);
     return caller;
   }
 
@@ -317,8 +319,8 @@ export class Caller implements SessionListener {
       case "datagram":
         return this.#http3.handleDatagram(event.data);
       case "closed":
-        this.#http3.handleClosed(`${event.close.by} ${event.close.reason}`);
-        this.closed ??= { code: -1, reason: `${event.close.by} ${event.close.reason}` };
+        this.closed ??= { code: -1, reason: `${event.close.by} ${event.close.code} ${event.close.reason}` };
+        this.#http3.handleClosed(this.closed.reason);
         this.#resolve?.(0);
         this.#resolve = undefined;
     }

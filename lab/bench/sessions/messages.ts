@@ -12,7 +12,12 @@ export const AGENT_MS = CYCLE_MS - CALLER_MS - END_SILENCE_MS - 100;
 
 /** Asked of the server. `measure` answers for the time since the one before; with `profile` the time after it is profiled. */
 export type ServerRequest =
-  | { readonly kind: "start"; readonly transportOnly: boolean; readonly agent: Int16Array }
+  | {
+      readonly kind: "start";
+      readonly transport: "webrtc" | "webtransport";
+      readonly transportOnly: boolean;
+      readonly agent: Int16Array;
+    }
   | { readonly kind: "measure"; readonly profile: boolean }
   | { readonly kind: "close" };
 

@@ -7,8 +7,16 @@ import { text } from "node:stream/consumers";
 import type { Link, LinkListener, Pcm, SpeechToSpeech, Utterance } from "@sluice/conversation";
 import { createSileroVad } from "@sluice/engines";
 import { createKeyRing, createServerId, generateKey } from "@sluice/routing";
-import { loadOpus, type OpusCodec, serveTransceiver, serveWebRtc } from "@sluice/transceiver";
+import {
+  loadOpus,
+  loadQuicEngine,
+  type OpusCodec,
+  type QuicEngine,
+  serveTransceiver,
+  serveWebRtc,
+} from "@sluice/transceiver";
 import pino from "pino";
+import { WebTransportServer } from "../../../packages/transceiver/src/node/webtransport-server.ts";
 import { type Dominant, startProfile } from "./cpu-profile.ts";
 import { CYCLE_MS, type ServerReport, type ServerRequest } from "./messages.ts";
 
@@ -31,7 +39,10 @@ interface Server {
 
 process.once("message", async (request: ServerRequest) => {
   if (request.kind !== "start") return;
-  const server = await (request.transportOnly ? serveTransport(request.agent) : serveCalls(request.agent));
+  const { transport, transportOnly, agent } = request;
+  const quic = transport === "webtransport" ? loadQuicEngine() : undefined;
+  if (quic && !quic.engine) throw new Error(quic.reason);
+  const server = await (transportOnly ? serveTransport(agent, quic?.engine) : serveCalls(agent, quic?.engine));
   let from = { at: now(), cpu: process.cpuUsage(), ...(await server.counts()), ...turns };
   let endProfile: (() => Promise<Dominant>) | undefined;
   const measure = async (profile: boolean): Promise<ServerReport> => {
@@ -62,9 +73,10 @@ process.once("message", async (request: ServerRequest) => {
 });
 
 /** Whole calls: signaling, events, voice activity, turns, responses. */
-async function serveCalls(agent: Pcm): Promise<Server> {
+async function serveCalls(agent: Pcm, engine: QuicEngine | undefined): Promise<Server> {
   const transceiver = await serveTransceiver({
     ...identity,
+    webTransport: engine && { engine },
     host: "127.0.0.1",
     port: 0,
     udpPort: 0,
@@ -100,20 +112,38 @@ async function serveCalls(agent: Pcm): Promise<Server> {
 }
 
 /** No conversations: the agent speaks in its half of every turn, whatever it hears, and nothing is decoded. */
-async function serveTransport(agent: Pcm): Promise<Server> {
+async function serveTransport(agent: Pcm, engine: QuicEngine | undefined): Promise<Server> {
+  const opus = withoutDecoding(await loadOpus());
   const server = await serveWebRtc({
     ...identity,
     udpPort: 0,
     host: "127.0.0.1",
-    opus: withoutDecoding(await loadOpus()),
+    opus,
     maxSessions: MOST_CALLS,
     now,
+    onQuic: engine && ((packet, from, confirm) => webTransport?.handleDatagram(packet, from, confirm)),
   });
   const accept = player(agent);
+  const webTransport =
+    engine &&
+    new WebTransportServer({
+      ...identity,
+      engine,
+      opus,
+      onlyLoopback: true,
+      maxSessions: MOST_CALLS,
+      hasRoom: () => true,
+      accept,
+      send: (packet, to) => server.send(packet, to),
+      createEventId: () => "event",
+      now,
+    });
   const http = createServer(async (request, response) => {
     try {
-      const { answer } = await server.answer(await text(request), accept);
-      response.end(answer);
+      const asked = await text(request);
+      const wish = { settings: [], model: undefined, leadMs: 10_000, origin: undefined, place: server.places[0]! };
+      if (webTransport) response.end(JSON.stringify(webTransport.open(wish)));
+      else response.end((await server.answer(asked, accept)).answer);
     } catch (error) {
       response.writeHead(400).end(String(error));
     }
