@@ -57,6 +57,12 @@ export const agentFlags = {
     "pcm",
     choice("pcm", "wav", "opus", "sse"),
   ),
+  "turn-model": flag(
+    "<path>",
+    "judges pauses for semantic_vad: an ONNX file of Smart Turn v3's shapes",
+    undefined,
+    text,
+  ),
   realtime: flag("<url>", "instead: a speech-to-speech model by the Realtime API", undefined, url("ws", "wss")),
   "realtime-model": flag("<name>", "its model", undefined, text),
   "realtime-voice": flag("<name>", "its voice; default the conversation's", undefined, text),

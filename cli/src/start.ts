@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { createEspeak, createMcpServers, createSileroVad } from "@sluice/engines";
+import { createEspeak, createMcpServers, createSileroVad, createSmartTurn, type SmartTurn } from "@sluice/engines";
 import { createKeyRing, createServerId, formatServerId, generateKey } from "@sluice/routing";
 import {
   loadQuicEngine,
@@ -101,7 +101,7 @@ async function serve(settings: StartSettings, place: Place, version: string) {
   const { "tls-cert": certFile, "tls-key": keyFile } = settings;
   const tls = certFile === undefined || keyFile === undefined ? undefined : readTls(certFile, keyFile);
   const toolServers = createMcpServers({ servers: settings.mcp, allowedHosts: settings["mcp-hosts"], version });
-  const [vad, tts] = await Promise.all([createSileroVad(), createEspeak()]);
+  const [vad, tts, turn] = await Promise.all([createSileroVad(), createEspeak(), loadTurnModel(settings)]);
   const agent = createAgent(settings, process.env, tts);
   const tracing = await createTracing(process.env, version);
   const quic = loadQuicEngine();
@@ -114,7 +114,7 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     advertise: settings.advertise,
     apiKey: settings.apiKey,
     tls,
-    engines: { vad, speech: agent.speech, toolServers },
+    engines: { vad, speech: agent.speech, turn, toolServers },
     webTransport: quic.engine && { engine: quic.engine },
     pipeline: agent.pipeline,
     model: agent.name,
@@ -130,10 +130,17 @@ async function serve(settings: StartSettings, place: Place, version: string) {
   const renewed = tls && watchTls(certFile!, keyFile!, (files) => transceiver.setTls(files));
   const close = async () => {
     renewed?.();
-    await Promise.all([vad.close(), tts?.close(), tracing?.close(), toolServers.close()]);
+    await Promise.all([vad.close(), tts?.close(), turn?.close(), tracing?.close(), toolServers.close()]);
   };
   const quicLine = quic.engine ? `with ${quic.engine.name}` : quic.reason;
   return { transceiver, agent: agent.speech.description, quic: quicLine, close };
+}
+
+async function loadTurnModel({ "turn-model": path }: StartSettings): Promise<SmartTurn | undefined> {
+  if (path === undefined) return undefined;
+  return createSmartTurn(path).catch((cause: unknown) => {
+    throw new UsageError(`--turn-model: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  });
 }
 
 /** The built page: beside this file in a published package, in the workspace otherwise. */

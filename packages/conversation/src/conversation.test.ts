@@ -447,3 +447,20 @@ test("words that an engine hears in time stop the agent before their sound is ju
   assert(types.includes("input_audio_buffer.speech_started") && types.includes("sluice.floor"));
   assert(scene.commands.some((command) => command.kind === "flush"));
 });
+
+test("a turn detector is asked about each pause, and its word decides how long it is waited", () => {
+  const turn_detection = { type: "semantic_vad" as const };
+  const scene = new Scene(serverPlayout, { audio: { input: { turn_detection } } }, false, [], { detectsEnds: true });
+  scene.caller(800, true);
+  scene.caller(160, false);
+  const asked = scene.commands.findLast((command) => command.kind === "judge");
+  assert(asked);
+  assert.ok(asked.input.audio.length / 24 >= 900);
+  assert.equal(asked.input.transcript, undefined);
+  scene.conversation.handleTurnEnd(scene.now, asked.itemId, 0.02); // not at all
+  scene.caller(1500, false);
+  assert(!scene.takeTypes().includes("input_audio_buffer.speech_stopped"));
+  scene.conversation.handleTurnEnd(scene.now, asked.itemId, 0.99);
+  scene.caller(40, false);
+  assert(scene.takeTypes().includes("input_audio_buffer.speech_stopped"));
+});

@@ -36,7 +36,7 @@ import {
 import { Approvals } from "./approvals.ts";
 import { durationMs, type Milli, type Pcm } from "./audio.ts";
 import type { VoiceWindow } from "./endpointer.ts";
-import type { Began, ContextItem, SpeechEvent, SpeechRequest, SttEvent } from "./engines.ts";
+import type { Began, ContextItem, SpeechEvent, SpeechRequest, SttEvent, TurnDetectorInput } from "./engines.ts";
 import { formatFloor, formatLedger, formatTurn } from "./extensions.ts";
 import { Floor, type FloorDecision } from "./floor.ts";
 import type { Forecast } from "./forecast.ts";
@@ -64,6 +64,8 @@ export interface ConversationOptions {
   readonly modelLocked?: boolean;
   /** The engine wants speech while it is spoken (`hear`, `heard`). Default false. */
   readonly listens?: boolean;
+  /** There is a turn detector to ask about pauses (`judge`). Default false. */
+  readonly detectsEnds?: boolean;
   /** The engine can prepare an answer before the turn is over. Default false. */
   readonly prepares?: boolean;
   /** What the engine took of late; fed, and read for the lead. Default: nothing is known, and nothing held back. */
@@ -89,6 +91,8 @@ export type ConversationCommand =
   | { readonly kind: "respond"; readonly responseId: string; readonly request: Omit<SpeechRequest, "began"> }
   | { readonly kind: "prepare"; readonly itemId: string; readonly request: Omit<SpeechRequest, "began"> }
   | { readonly kind: "unprepare"; readonly itemId: string }
+  /** Asks the turn detector about the pause that the caller makes. */
+  | { readonly kind: "judge"; readonly itemId: string; readonly input: TurnDetectorInput }
   | { readonly kind: "began"; readonly responseId: string; readonly began: Began }
   | { readonly kind: "abort"; readonly responseId: string }
   | { readonly kind: "hear"; readonly itemId: string; readonly pcm: Pcm }
@@ -135,6 +139,7 @@ export class Conversation {
   #session: Session;
   #activeId: string | undefined; // the conversation's own response; those beside it are in #responses only
   #unanswered: CallerUtterance | undefined; // said, and no response asked for it yet
+  #preparesAnswers = false;
   #turnWaits = false; // a turn was committed while a response was under way
   #toolRounds = 0; // answers to servers' answers, since somebody said something
   #streamedId: string | undefined; // the utterance that the engine hears while it is spoken
@@ -219,6 +224,12 @@ export class Conversation {
     if (this.#listener.holds && this.#listener.words !== undefined) {
       this.#floor.handleWords(now, this.#listener.words);
     }
+    this.#settle(now);
+  }
+
+  /** The turn detector's probability that the utterance under way is over. */
+  handleTurnEnd(now: Milli, itemId: string, probability: number): void {
+    this.#listener.handleTurnEnd(now, itemId, probability);
     this.#settle(now);
   }
 
@@ -691,7 +702,8 @@ export class Conversation {
           this.#commands.push({ kind: "hear", itemId: event.itemId, pcm: event.pcm });
           break;
         case "paused":
-          this.#prepare(event.itemId, event.silenceMs);
+          if (this.#preparesAnswers) this.#prepare(event.itemId, event.silenceMs);
+          this.#judge(event.itemId, event.silenceMs);
           break;
         case "resumed":
           this.#unprepare(event.itemId);
@@ -767,7 +779,15 @@ export class Conversation {
   #listenerOptions(session: Session): ListenerOptions | undefined {
     const options = listenerOptions(session);
     const answers = session.type !== "transcription" && session.audio.input.turn_detection?.create_response !== false;
-    return options && this.#options.prepares && answers ? { ...options, pauseMs: PAUSE_MS } : options;
+    this.#preparesAnswers = this.#options.prepares === true && answers;
+    const judges = this.#options.detectsEnds === true && options?.eagerness !== undefined;
+    return options && (this.#preparesAnswers || judges) ? { ...options, pauseMs: PAUSE_MS } : options;
+  }
+
+  #judge(itemId: string, silenceMs: Milli): void {
+    if (!this.#options.detectsEnds || !listenerOptions(this.#session)?.eagerness) return;
+    const input = { audio: this.#listener.spoken, transcript: this.#listener.words, silenceMs };
+    this.#commands.push({ kind: "judge", itemId, input });
   }
 
   #prepare(itemId: string, sinceSpeechMs: Milli): void {

@@ -246,6 +246,11 @@ export class Listener {
     this.#finishCommit(now);
   }
 
+  /** The audio of the utterance under way, as far as it is here. */
+  get spoken(): Pcm {
+    return this.#buffer.slice(this.#startMs, this.#buffer.endMs).pcm;
+  }
+
   /** Id of the utterance under way. */
   get itemId(): string | undefined {
     return this.#itemId;

@@ -32,4 +32,5 @@ export { createTranscriptions, type TranscriptionsOptions } from "./stt/transcri
 export { createEspeak, type Espeak } from "./tts/espeak.ts";
 export { createOpenAiSpeech, type OpenAiSpeechOptions } from "./tts/openai.ts";
 export { Resampler } from "./tts/resampler.ts";
+export { createSmartTurn, type SmartTurn } from "./turn/smart-turn.ts";
 export { createSileroVad, type SileroOptions } from "./vad/silero.ts";

@@ -22,6 +22,8 @@ import {
   type SpeechToSpeech,
   type SttOptions,
   type ToolServers,
+  type TurnDetector,
+  type TurnDetectorInput,
   type TurnReport,
   type Utterance,
   type VadEngine,
@@ -47,6 +49,8 @@ import { VoiceActivity } from "./voice-activity.ts";
 export interface CallEngines {
   readonly vad: VadEngine;
   readonly speech: SpeechToSpeech;
+  /** Judges pauses for `semantic_vad`, instead of melody and loudness; absent: those do. */
+  readonly turn?: TurnDetector | undefined;
   /** MCP servers whose tools run here; absent: none. */
   readonly toolServers?: ToolServers | undefined;
 }
@@ -135,6 +139,7 @@ export class Call implements LinkListener {
       capabilities: link.capabilities,
       modelLocked: options.modelLocked,
       listens: this.#engine.listen !== undefined,
+      detectsEnds: options.engines.turn !== undefined,
       prepares: this.#engine.listen !== undefined && this.#engine.prepare !== undefined,
       forecast: options.pipeline?.speech,
       mcpServers: options.engines.toolServers?.configured,
@@ -332,6 +337,9 @@ export class Call implements LinkListener {
       case "flush":
         this.#link.flush();
         return;
+      case "judge":
+        void this.#judge(command.itemId, command.input);
+        return;
       case "duck":
         this.#duck(command.gain, command.rampMs);
         return;
@@ -405,6 +413,17 @@ export class Call implements LinkListener {
     this.#hearing.set(itemId, hearing);
     hearing.audio.push(pcm);
     void this.#listen(itemId, hearing);
+  }
+
+  async #judge(itemId: string, input: TurnDetectorInput): Promise<void> {
+    try {
+      const probability = await this.#options.engines.turn?.detect(input, this.#ended.signal);
+      if (probability === undefined) return;
+      this.#handle((now) => this.#conversation.handleTurnEnd(now, itemId, probability));
+    } catch (error) {
+      // Melody and loudness judge this pause then.
+      if (!this.#ended.signal.aborted) this.#options.log.warn({ call: this.id, err: error }, "turn detector failed");
+    }
   }
 
   async #listen(itemId: string, { audio, abort }: Hearing): Promise<void> {
