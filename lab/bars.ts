@@ -206,15 +206,10 @@ export const BARS: readonly Bar[] = [
     "ms",
     bench("overhead"),
   ),
-  atMost(
-    4,
-    "stop",
-    "voice to silence on LTE, p95 (virtual time)",
-    "scenarios.barge-in-on-lte.silenced_ms_p95",
-    250,
-    "ms",
-    "npm run lab -- scenario barge-in-on-lte",
-  ),
+  atMost(4, "duck", "voice to softer, p95", "benches.bargein.metrics.duck_ms_p95", 100, "ms", bench("bargein")),
+  atMost(4, "duck-5", "the same at 5 % loss", "benches.bargein.metrics.duck_ms_p95_loss5", 100, "ms", bench("bargein")),
+  atMost(4, "stop", "voice to silence, p95", "benches.bargein.metrics.stop_ms_p95", 250, "ms", bench("bargein")),
+  atMost(4, "stop-5", "the same at 5 % loss", "benches.bargein.metrics.stop_ms_p95_loss5", 250, "ms", bench("bargein")),
   atMost(
     4,
     "truncation",
@@ -227,11 +222,20 @@ export const BARS: readonly Bar[] = [
   atMost(
     4,
     "coughs",
-    "answers that a cough stopped",
-    "scenarios.coughs.stopped_by_cough",
+    "answers that a cough or a mhm stopped",
+    "benches.bargein.metrics.false_stops",
     0,
     "",
-    "npm run lab -- scenario coughs",
+    bench("bargein"),
+  ),
+  atMost(
+    4,
+    "coughs-lost",
+    "milliseconds of the answer that they cost",
+    "benches.bargein.metrics.skipped_ms",
+    0,
+    "ms",
+    bench("bargein"),
   ),
 
   atLeast(

@@ -41,6 +41,7 @@ const BENCHES: readonly BenchPlan[] = [
   { name: "srtp", bench: "srtp", short: ["--rounds", "5"], full: [], needs: [], limitS: 60 },
   { name: "pipeline", bench: "pipeline", short: ["--turns", "2000"], full: [], needs: [], limitS: 120 },
   { name: "overhead", bench: "overhead", short: [], full: [], needs: [], limitS: 90 },
+  { name: "bargein", bench: "bargein", short: ["--trials", "8"], full: [], needs: [], limitS: 100 },
   {
     name: "turn",
     bench: "turn",
@@ -139,6 +140,8 @@ async function writeReport(): Promise<number> {
     full: values.full,
   };
 
+  // What is measured is kept, whatever happens later.
+  const keep = () => write({ ...report, elapsed_s: (earlier.elapsed_s ?? 0) + elapsed() } as unknown as LabReport);
   if (wants("instrument")) report.instrument = await step("the instrument against itself", () => measureInstrument());
   if (wants("scenarios")) {
     const runs: Record<string, ScenarioFigures> = {};
@@ -153,8 +156,10 @@ async function writeReport(): Promise<number> {
     report.scenarioRuns = runs;
     report.scenarios = Object.fromEntries(Object.entries(runs).map(([name, { figures }]) => [name, figures]));
     report.totals = summarise(scores);
+    await keep();
   }
   if (wants("loss")) report.loss = await step("words against loss", () => measureLoss(values.full ? 100 : 3));
+  await keep();
   const benches: Record<string, BenchOutcome> = { ...earlier.benches };
   for (const plan of BENCHES) {
     if (!wants(plan.name)) {
@@ -165,6 +170,8 @@ async function writeReport(): Promise<number> {
     benches[plan.name] = late
       ? { command: commandOf(plan), missing: `the short run was over; ${commandOf(plan)} runs it alone` }
       : await step(`bench ${plan.name}`, () => runBench(plan, SHORT_LIMIT_S - elapsed()));
+    report.benches = benches;
+    await keep();
     const { missing } = benches[plan.name]!;
     if (missing !== undefined) console.error(`  ${plan.name}: not measured: ${missing}`);
   }
@@ -173,11 +180,15 @@ async function writeReport(): Promise<number> {
   return await save(report as unknown as LabReport);
 }
 
-async function save(report: LabReport): Promise<number> {
+async function write(report: LabReport): Promise<void> {
   await mkdir(values.out, { recursive: true });
   await writeFile(join(values.out, "report.json"), `${JSON.stringify(report)}\n`);
   await writeFile(join(values.out, "index.html"), renderPage(report));
   await writeFile(join(values.out, "main.svg"), renderMainChart(report));
+}
+
+async function save(report: LabReport): Promise<number> {
+  await write(report);
   const verdicts = judge(report);
   for (const { text, value, bar, unit, command: how } of verdicts.filter(({ met }) => met === false))
     console.log(`missed: ${text}: ${format(value!)} ${unit} (bar ${format(bar)}); ${how}`);

@@ -4,7 +4,7 @@ import type { Scenario } from "../scenario.ts";
 /** See the file's head. */
 export const scenario: Scenario = {
   name: "coughs",
-  about: "the caller coughs into the answer, which goes on without losing a word",
+  about: "the caller coughs into the answer, and the voice detector, which knows loudness alone, takes it for voice",
   network: "good-wifi",
   inference: "fast",
   script: [
