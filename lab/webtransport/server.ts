@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
-import type { LinkListener, OrderedAudio } from "@sluice/conversation";
+import type { LinkListener } from "@sluice/conversation";
 import { createKeyRing, createServerId, generateKey, type KeyRing } from "@sluice/routing";
 import { loadOpus } from "@sluice/transceiver";
 import { pino } from "pino";
@@ -15,7 +15,8 @@ import type { CallerOptions } from "./caller.ts";
 export interface NotedSession {
   readonly link: WebTransportLink;
   readonly messages: string[];
-  readonly ordered: OrderedAudio[];
+  /** Places of the frames that recognition heard, milliseconds. */
+  readonly ordered: number[];
   earlyFrames: number;
   closed: string | undefined;
 }
@@ -90,7 +91,7 @@ export class BareServer {
       onEarlyAudio: () => {
         session.earlyFrames += 1;
       },
-      onOrderedAudio: (_now, audio) => session.ordered.push(audio),
+      onOrderedAudio: (_now, { mediaMs }) => session.ordered.push(mediaMs),
       onSent: () => {},
       onUtteranceEnded: () => {},
       onClosed: (_now, reason) => {

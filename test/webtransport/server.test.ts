@@ -1,12 +1,14 @@
 /** WebTransport over real sockets with a caller that is no browser: what a call is carried by, and what strangers try. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { closeCodes, encodeEventsStart, streamCodes } from "@sluice/realtime";
 import { createKeyRing, generateKey } from "@sluice/routing";
 import { loadOpus, loadQuicEngine } from "@sluice/transceiver";
 import { until } from "../../lab/fleet.ts";
+import { startSluice } from "../../lab/sluice.ts";
 import { Caller, CallerEndpoint, type CallerOptions, SessionRefused } from "../../lab/webtransport/caller.ts";
 import { BareServer, type BareServerOptions } from "../../lab/webtransport/server.ts";
 
@@ -90,7 +92,7 @@ test("thirty changes of address while the caller speaks lose no frame and no wor
   }
   await until("every frame is heard", () => session.ordered.length === frames);
   assert.deepEqual(
-    session.ordered.map(({ mediaMs }) => mediaMs),
+    session.ordered,
     Array.from({ length: frames }, (_, n) => n * 20),
   );
   await until("and the whole answer", () => caller.utterances[0]?.ended === true);
@@ -196,4 +198,21 @@ test("a client that opens two event streams, or none, or garbage is dealt with",
   caller.send({ type: "still here" });
   await until("the call goes on", () => session.messages.length === 1);
   assert.equal(session.closed, undefined);
+});
+
+test("without the engine a server says so, at its start and to who asks, and everything else works", async (t) => {
+  const sluice = await startSluice({ env: { SLUICE_NATIVE: "off" } });
+  t.after(() => sluice.stop());
+  assert.match(sluice.output(), /quic +the QUIC engine is off/);
+  const ask = (body: string) => {
+    const headers = { "content-type": "application/json" };
+    return fetch(`${sluice.url}/v1/realtime/calls`, { method: "POST", headers, body });
+  };
+  const refused = await ask('{"transport":"webtransport"}');
+  assert.equal(refused.status, 501);
+  assert.equal(((await refused.json()) as { error: { code: string } }).error.code, "transport_unavailable");
+  const socket = new WebSocket(`${sluice.url.replace("http", "ws")}/v1/realtime`, "realtime");
+  const [event] = (await once(socket, "message")) as [MessageEvent];
+  assert.equal((JSON.parse(event.data) as { type: string }).type, "session.created");
+  socket.close();
 });

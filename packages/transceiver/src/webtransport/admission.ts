@@ -12,7 +12,7 @@ export interface AdmissionOptions {
   readonly perSecond?: number;
   /** And at once. Default 100. */
   readonly burst?: number;
-  /** Half-open handshakes from which on an address must be proved first. Default 64. */
+  /** Half-open handshakes from which on an address must be proved first. Default 32: a Retry costs a round trip. */
   readonly retryAbove?: number;
   /** Half-open handshakes at which new ones are not answered at all. Default 1,024: each costs up to 30 KB. */
   readonly ignoreAbove?: number;
@@ -37,7 +37,7 @@ export class Admission {
   readonly #filledAt = new Float64Array(BUCKETS);
 
   constructor(options: AdmissionOptions) {
-    this.#options = { perSecond: 20, burst: 100, retryAbove: 64, ignoreAbove: 1024, ...options };
+    this.#options = { perSecond: 20, burst: 100, retryAbove: 32, ignoreAbove: 1024, ...options };
     this.#tokens = new Float32Array(BUCKETS).fill(this.#options.burst);
   }
 
