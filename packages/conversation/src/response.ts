@@ -341,7 +341,7 @@ export class ResponseRun {
     call.open = false;
     const { item, outputIndex, arguments: args } = call;
     if (item.type === "mcp_call") {
-      const error = { type: "tool_execution_error", message: "The call was given up." };
+      const error = { type: "tool_execution_error" as const, message: "The call was given up." };
       this.#emit({ type: "response.mcp_call.failed", item_id: item.id, output_index: outputIndex });
       return this.#closeItem({ ...item, status: "incomplete", arguments: args, error }, outputIndex);
     }

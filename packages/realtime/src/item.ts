@@ -90,11 +90,25 @@ export interface FunctionCallOutputItem extends ItemHead {
   readonly output: string;
 }
 
+/** A tool of an MCP server, as it is listed. */
+export interface McpListedTool {
+  readonly name: string;
+  readonly description?: string | null;
+  /** JSON Schema. */
+  readonly input_schema: unknown;
+  readonly annotations?: unknown;
+}
+
+/** Why a tool of an MCP server gave no result. */
+export type McpCallError =
+  | { readonly type: "protocol_error" | "http_error"; readonly code: number; readonly message: string }
+  | { readonly type: "tool_execution_error"; readonly message: string };
+
 /** The tools of an MCP server. */
 export interface McpListToolsItem extends ItemHead {
   readonly type: "mcp_list_tools";
   readonly server_label: string;
-  readonly tools: readonly unknown[];
+  readonly tools: readonly McpListedTool[];
   /** Why they could not be listed, for a person. */
   readonly error?: string;
 }
@@ -107,7 +121,7 @@ export interface McpCallItem extends ItemHead {
   readonly arguments: string;
   readonly approval_request_id: string | null;
   readonly output: string | null;
-  readonly error: unknown;
+  readonly error: McpCallError | null;
 }
 
 /** The agent asks whether it may call a tool. */
@@ -234,7 +248,16 @@ export const newItem = z.discriminatedUnion("type", [
     ...head,
     type: z.literal("mcp_list_tools"),
     server_label: z.string(),
-    tools: z.array(z.unknown()).max(1024),
+    tools: z
+      .array(
+        z.object({
+          name: z.string(),
+          description: z.string().nullable().exactOptional(),
+          input_schema: z.unknown(),
+          annotations: z.unknown().exactOptional(),
+        }),
+      )
+      .max(1024),
   }),
   z.object({
     ...head,
@@ -244,7 +267,13 @@ export const newItem = z.discriminatedUnion("type", [
     arguments: z.string(),
     approval_request_id: z.string().nullable().default(null),
     output: z.string().nullable().default(null),
-    error: z.unknown().default(null),
+    error: z
+      .union([
+        z.object({ type: z.enum(["protocol_error", "http_error"]), code: z.number(), message: z.string() }),
+        z.object({ type: z.literal("tool_execution_error"), message: z.string() }),
+      ])
+      .nullable()
+      .default(null),
   }),
   z.object({
     ...head,

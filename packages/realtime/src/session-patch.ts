@@ -33,7 +33,7 @@ const transcription = z.object({
   languages: z.array(z.string().max(64)).max(64).exactOptional(),
   prompt: z.string().max(65_536).exactOptional(),
   keywords: z.array(z.string().max(256)).max(1024).exactOptional(),
-  delay: z.string().max(64).exactOptional(),
+  delay: z.enum(["minimal", "low", "medium", "high", "xhigh"]).exactOptional(),
 });
 
 const voice = z.union([z.string().max(256), z.object({ id: z.string().max(256) }).transform(({ id }) => id)]);
@@ -44,7 +44,7 @@ const audio = z.object({
       format: audioFormat.exactOptional(),
       transcription: transcription.nullable().exactOptional(),
       noise_reduction: z
-        .object({ type: z.enum(["near_field", "far_field"]) })
+        .object({ type: z.enum(["near_field", "far_field"]), strength: z.number().exactOptional() })
         .nullable()
         .exactOptional(),
       turn_detection: turnDetection.nullable().exactOptional(),

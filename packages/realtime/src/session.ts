@@ -43,7 +43,7 @@ export interface Transcription {
   readonly languages?: readonly string[];
   readonly prompt?: string;
   readonly keywords?: readonly string[];
-  readonly delay?: string;
+  readonly delay?: "minimal" | "low" | "medium" | "high" | "xhigh";
 }
 
 /** A function that the agent may call. */
@@ -119,7 +119,7 @@ export interface Prompt {
 export interface AudioInput {
   readonly format: AudioFormat;
   readonly transcription: Transcription | null;
-  readonly noise_reduction: { readonly type: "near_field" | "far_field" } | null;
+  readonly noise_reduction: { readonly type: "near_field" | "far_field"; readonly strength?: number } | null;
   readonly turn_detection: TurnDetection | null;
 }
 
