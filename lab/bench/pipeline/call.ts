@@ -62,6 +62,7 @@ export class VirtualCall {
   #voicedEndAt = 0;
   #finished = false; // the caller has said all of the turn
   #cutIn = false;
+  #responseId = ""; // of the newest answer
   #timer: Appointment | undefined;
   #timerAt = Infinity;
   #ticking = false;
@@ -213,6 +214,7 @@ export class VirtualCall {
   }
 
   #respond(responseId: string): void {
+    this.#responseId = responseId;
     if (!this.#finished) this.#cutIn = true;
     this.#options.agent.respond(this.#words(), {
       onEvent: (event) => {
@@ -240,17 +242,27 @@ export class VirtualCall {
     ear.play(clock.now, pcm);
   }
 
+  /** An answer was heard to its end: the turn's, unless the caller goes on, or is being answered anew. */
+  #conclude(responseId: string, ear: Ear): void {
+    const { clock, silenceMs, onResult } = this.#options;
+    if (!this.#finished || responseId !== this.#responseId) return;
+    const startedAt = ear.startedAt ?? clock.now;
+    // What was said over an answer may be a turn of its own, or a hum: that is known a moment later.
+    const judgedMs = startedAt < this.#voicedEndAt ? this.#voicedEndAt + silenceMs + 1000 - clock.now : 0;
+    if (judgedMs > 0) return void clock.after(judgedMs, () => this.#conclude(responseId, ear));
+    onResult({ waitMs: Math.max(0, startedAt - this.#voicedEndAt), cutIn: this.#cutIn, gaps: ear.gaps });
+    this.#nextTurn();
+  }
+
   #endUtterance(utterance: Utterance): void {
-    const { clock, onResult } = this.#options;
+    const { clock } = this.#options;
     const ear = this.#ears.get(utterance.responseId);
     if (!ear?.startedAt) return;
     clock.after(ear.endsAt - clock.now, () => {
       if (!this.#ears.delete(utterance.responseId)) return; // it was interrupted
       this.#conversation.handleUtteranceEnded(clock.now, utterance);
       this.#settle();
-      if (!this.#finished) return; // it answered half a turn, and the caller goes on
-      onResult({ waitMs: ear.startedAt! - this.#voicedEndAt, cutIn: this.#cutIn, gaps: ear.gaps });
-      this.#nextTurn();
+      this.#conclude(utterance.responseId, ear);
     });
   }
 }
