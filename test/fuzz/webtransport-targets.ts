@@ -1,4 +1,5 @@
 /** The parsers of a conversation over WebTransport: its wire format, on both ends. */
+import { randomBytes } from "node:crypto";
 import {
   decodeFrameDatagram,
   EventDecoder,
@@ -11,6 +12,7 @@ import {
   TalkspurtDecoder,
   UtteranceDecoder,
 } from "@sluice/realtime";
+import { createKeyRing, generateKey } from "@sluice/routing";
 import { CapsuleDecoder, encodeClose, encodeDrain } from "../../packages/transceiver/src/webtransport/capsule.ts";
 import {
   decodeSettings,
@@ -20,7 +22,8 @@ import {
   ourSettings,
 } from "../../packages/transceiver/src/webtransport/http3-frame.ts";
 import { decodeFieldSection, encodeFieldSection } from "../../packages/transceiver/src/webtransport/qpack.ts";
-import type { FuzzTarget } from "./target.ts";
+import { SessionTokens } from "../../packages/transceiver/src/webtransport/session-token.ts";
+import { type FuzzTarget, textTarget } from "./target.ts";
 
 const frame = { time: 960, packet: Uint8Array.of(0xf8, 1, 2, 3) };
 const utterance = { response_id: "r", item_id: "i", output_index: 0, content_index: 0, start: 0 };
@@ -33,6 +36,8 @@ function inPieces(input: Uint8Array, push: (piece: Uint8Array) => unknown): void
   push(input.subarray(at));
 }
 
+const tokens = new SessionTokens(createKeyRing([generateKey(randomBytes)]), randomBytes);
+const claims = { id: "wt_1", expiresAt: 5, settings: [], model: undefined, leadMs: 0, origin: undefined };
 const keptFrames = new Map([
   [1, 200],
   [4, 100],
@@ -43,7 +48,7 @@ export const webTransportTargets: readonly FuzzTarget[] = [
   {
     name: "event stream",
     seeds: [join(encodeEvent('{"type":"response.create"}'), encodeEvent("{}")), encodeEvent("é".repeat(40))],
-    share: 0.5,
+    share: 0.25,
     parse: (input) => {
       const decoder = new EventDecoder();
       inPieces(input, (piece) => decoder.push(piece));
@@ -53,7 +58,7 @@ export const webTransportTargets: readonly FuzzTarget[] = [
     name: "talkspurt",
     seeds: [join(encodeTalkspurtStart(0), encodeFrame(frame), encodeFrame({ ...frame, packet: new Uint8Array(0) }))],
     maxSize: 96,
-    share: 0.5,
+    share: 0.25,
     parse: (input) => {
       const kind = new KindDecoder();
       const decoder = new TalkspurtDecoder();
@@ -80,7 +85,7 @@ export const webTransportTargets: readonly FuzzTarget[] = [
       Buffer.from("00005186e3c2e5f23a6b2789a0abd3d72dbd3f", "hex"),
     ],
     maxSize: 160,
-    share: 0.5,
+    share: 0.25,
     parse: decodeFieldSection,
   },
   {
@@ -90,7 +95,7 @@ export const webTransportTargets: readonly FuzzTarget[] = [
       join(encodeHttp3Frame(1, new Uint8Array(8)), encodeDrain(), encodeClose(5, "draining")),
     ],
     maxSize: 128,
-    share: 0.5,
+    share: 0.25,
     parse: (input) => {
       const frames = new Http3FrameDecoder(keptFrames);
       const capsules = new CapsuleDecoder();
@@ -102,5 +107,6 @@ export const webTransportTargets: readonly FuzzTarget[] = [
       });
     },
   },
-  { name: "frame datagram", seeds: [encodeFrameDatagram(frame)], maxSize: 48, share: 0.5, parse: decodeFrameDatagram },
+  textTarget("session token", [tokens.mint(claims)!], (text) => tokens.spend(9, text), 256, 0.02),
+  { name: "frame datagram", seeds: [encodeFrameDatagram(frame)], maxSize: 48, share: 0.25, parse: decodeFrameDatagram },
 ];

@@ -125,7 +125,7 @@ export class WebTransportLink implements Link, SessionListener {
     this.#downlink = new BufferedDownlink({ encoder, sink: this.#sink, leadMs });
     this.#events = new OutgoingStream(session);
     this.#openBy = now() + limits.openMs;
-    this.capabilities = { playout: "server", leadMs, audioInEvents: false, reset: true, playoutReports: true };
+    this.capabilities = { playout: "client", leadMs, audioInEvents: false, reset: true, playoutReports: true };
   }
 
   /** Begins: `listener` hears everything from now on. To be called before the session tells anything. */

@@ -2,11 +2,15 @@
 import type { QuicStream } from "./quic-engine.ts";
 import type { Session } from "./session.ts";
 
+/** Pieces that went out before those that wait are moved to the front. */
+const COMPACT_FROM = 1024;
+
 /** One stream, from before it is opened to its end. Whoever writes bounds {@link OutgoingStream.waiting}. */
 export class OutgoingStream {
   readonly #session: Session;
   #stream: QuicStream | undefined;
   #pending: Uint8Array[] = [];
+  #first = 0; // of what is pending: moving the rest for every piece would cost its square
   #waiting = 0;
   #ends = false;
   #isOver = false;
@@ -41,7 +45,7 @@ export class OutgoingStream {
     if (this.#isOver || bytes.length === 0) return;
     this.#pending.push(bytes);
     this.#waiting += bytes.length;
-    if (this.#pending.length === 1) this.flush();
+    if (this.#pending.length === this.#first + 1) this.flush();
   }
 
   /** No more will be written. */
@@ -59,23 +63,33 @@ export class OutgoingStream {
   /** Hands over what QUIC takes. */
   flush(): void {
     if (this.#stream === undefined || this.#isOver) return;
-    for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
-      const written = this.#session.write(this.#stream, first);
+    for (let next = this.#pending[this.#first]; next !== undefined; next = this.#pending[this.#first]) {
+      const written = this.#session.write(this.#stream, next);
       if (written === undefined) return this.#drop();
       this.#waiting -= written;
-      if (written < first.length) {
-        this.#pending[0] = first.subarray(written);
+      if (written < next.length) {
+        this.#pending[this.#first] = next.subarray(written);
+        this.#compact();
         return;
       }
-      this.#pending.shift();
+      this.#first += 1;
     }
+    this.#pending = [];
+    this.#first = 0;
     if (!this.#ends) return;
     this.#session.finish(this.#stream);
     this.#isOver = true;
   }
 
+  #compact(): void {
+    if (this.#first < COMPACT_FROM) return;
+    this.#pending = this.#pending.slice(this.#first);
+    this.#first = 0;
+  }
+
   #drop(): void {
     this.#pending = [];
+    this.#first = 0;
     this.#waiting = 0;
     this.#isOver = true;
   }
