@@ -172,6 +172,9 @@ export class BufferedTransport implements Transport {
   /** Nothing is concealed here but what the player counts. */
   handlePlayout(): void {}
 
+  /** A connection of a network that is gone does not move; whether it is, the conversation finds out. */
+  refresh(): void {}
+
   async stats(): Promise<StatsDigest> {
     const now = performance.now();
     const { received, sent } = this.#channel;

@@ -119,7 +119,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Conversatio
     clearTimeout(timer);
     options.signal?.removeEventListener("abort", onAbort);
   }
-  hangUpWithPage(conversation);
+  followPage(conversation);
   return conversation;
 }
 
@@ -312,11 +312,23 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 // A page that goes away without a word would hold its session at the server until consent expires, 30 s later.
-function hangUpWithPage(conversation: Conversation): void {
+function followPage(conversation: Conversation): void {
   if (typeof window === "undefined") return;
-  const onHide = () => conversation.close();
-  window.addEventListener("pagehide", onHide);
-  conversation.on("state", ({ state }) => {
-    if (state === "closed") window.removeEventListener("pagehide", onHide);
+  const ended = new AbortController();
+  const { signal } = ended;
+  window.addEventListener("pagehide", () => conversation.close(), { signal });
+  for (const type of ["online", "offline"]) {
+    window.addEventListener(type, () => conversation.handleNetworkChange(), { signal });
+  }
+  // Not in every browser, and not in TypeScript's types. It also tells of every new estimate of the bandwidth.
+  const { connection } = navigator as { connection?: EventTarget & { readonly type?: string } };
+  let network = connection?.type;
+  const onChange = () => {
+    if (connection?.type !== network) conversation.handleNetworkChange();
+    network = connection?.type;
+  };
+  connection?.addEventListener("change", onChange, { signal });
+  conversation.on("connectionState", ({ state }) => {
+    if (state === "closed") ended.abort();
   });
 }

@@ -84,6 +84,10 @@ export interface Opened {
   readonly choice: TransportChoice;
 }
 
+/** A pipe whose server says nothing for so long, although it was asked something, is dead, whatever the browser thinks. */
+const SILENCE_MS = 5_000;
+/** The same where there is reason to believe it: the network changed. */
+const DOUBTED_SILENCE_MS = 1_500;
 const MAX_FEED = 1_000;
 /** Codes of errors after which the server hangs up. */
 const FAREWELLS = ["session_ended", "session_expired"];
@@ -99,6 +103,7 @@ export class Conversation {
   #replays = false; // what is sent counts
   #reopening: AbortController | undefined;
   #heard: PlayoutPosition | undefined;
+  #watch: ReturnType<typeof setTimeout> | undefined; // for a sign of life
   readonly #router = new Router<ConversationEvents>();
   readonly #feeds = new Set<Feed<ServerEvent>>();
   readonly #transcript = new Transcript();
@@ -271,6 +276,8 @@ export class Conversation {
   handleMessage(text: string): void {
     if (this.#state === "closed") return;
     const now = this.#parts.now();
+    clearTimeout(this.#watch);
+    this.#watch = undefined;
     const resumption = parseResumption(text);
     if (resumption) {
       this.#handleResumption(resumption);
@@ -297,9 +304,18 @@ export class Conversation {
     this.#settle();
   }
 
+  /** @internal The machine's network changed: asks the server for a sign of life. */
+  handleNetworkChange(): void {
+    this.#transport?.refresh();
+    if (this.#state !== "connected" || !this.#timeline) return;
+    this.send({ type: "sluice.clock", client_ms: this.#parts.now() });
+    this.#expectLife(DOUBTED_SILENCE_MS);
+  }
+
   /** @internal The end, from either side. */
   handleClosed(reason: Error | undefined): void {
     if (this.#state === "closed") return;
+    clearTimeout(this.#watch);
     clearTimeout(this.#timer);
     this.#reopening?.abort(reason);
     this.#stopMeter?.();
@@ -309,6 +325,20 @@ export class Conversation {
     for (const feed of this.#feeds) feed.end();
     this.#feeds.clear();
     this.#parts.onClosed();
+  }
+
+  /** ICE watches WebRTC's path by itself; a TCP connection may take minutes to die. */
+  #expectLife(withinMs: number): void {
+    const transport = this.#transport;
+    if (!transport || transport.kind === "webrtc") return;
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(() => {
+      if (this.#transport !== transport || this.#state !== "connected") return;
+      transport.close();
+      const reason = new ConnectionLost(`the server fell silent for ${withinMs / 1000} s`);
+      if (this.resumable) this.#reopen(reason);
+      else this.handleClosed(reason);
+    }, withinMs);
   }
 
   #adopt(transport: Transport, choice: TransportChoice): void {
@@ -483,6 +513,7 @@ export class Conversation {
         this.#transport?.handlePlayout(true);
       }
       this.send(event);
+      if (event.type === "sluice.clock" && this.#watch === undefined) this.#expectLife(SILENCE_MS);
     }
   }
 

@@ -36,6 +36,8 @@ export interface Transport {
   resumePlayout(): Promise<void>;
   /** An item is heard, for the counters of what was concealed. */
   handlePlayout(playing: boolean): void;
+  /** The machine's network changed: a pipe that can move to another one does it now. */
+  refresh(): void;
   stats(): Promise<StatsDigest>;
   /** Hangs up. No callback follows. */
   close(): void;

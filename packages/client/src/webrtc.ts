@@ -230,6 +230,10 @@ export class WebRtcTransport implements Transport {
 
   // The server is ICE-lite and keeps its credentials, so its first answer holds for every restart of ours: a new
   // network needs no signaling (RFC 8445 section 9; tried in Chromium 156).
+  refresh(): void {
+    if (this.#answer && !this.#closed) this.#restartIce();
+  }
+
   async #mend(): Promise<void> {
     if (this.#closed || !this.#answer || this.#brokenSince === undefined) return;
     const mendMs = this.#options.mendMs();
@@ -238,10 +242,14 @@ export class WebRtcTransport implements Transport {
       return;
     }
     this.#restart = setTimeout(() => this.#mend(), RESTART_EVERY_MS);
+    await this.#restartIce();
+  }
+
+  async #restartIce(): Promise<void> {
     try {
       this.#peer.restartIce();
       await this.#peer.setLocalDescription();
-      await this.#peer.setRemoteDescription(this.#answer);
+      await this.#peer.setRemoteDescription(this.#answer!);
     } catch (cause) {
       this.#end(new ConnectionLost("the path to the server could not be restarted", { cause }), true);
     }

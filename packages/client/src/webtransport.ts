@@ -34,6 +34,10 @@ export interface WebTransportOptions {
 /** More waits in the recorder, not in the stack. */
 const MAX_UNSENT = 1024 * 1024;
 
+/** More frames at once are a backlog, which needs a while to get through. */
+const BACKLOG = 5;
+const BACKLOG_MS = 500;
+
 /** A connection over WebTransport. */
 export class WebTransportChannel implements Channel {
   readonly kind = "webtransport";
@@ -45,6 +49,7 @@ export class WebTransportChannel implements Channel {
   #talkspurt: Outgoing | undefined;
   #datagrams: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #talkspurts = 0;
+  #backlogUntil = 0;
   #queued: string[] = [];
   #closed = false;
   #hangUp: (() => void) | undefined;
@@ -112,13 +117,7 @@ export class WebTransportChannel implements Channel {
       }
       this.#talkspurt.write(encodeFrame(frame));
     }
-    // The newest once more, for voice activity: it is not held up by a lost one before it.
-    const newest = frames.at(-1);
-    if (newest && newest.packet.length > 0) {
-      const datagram = encodeFrameDatagram(newest);
-      this.#count(datagram.length);
-      this.#datagrams?.write(datagram).catch(() => undefined);
-    }
+    this.#sendNewest(frames);
     return true;
   }
 
@@ -131,6 +130,18 @@ export class WebTransportChannel implements Channel {
         () => this.#session?.close(),
         () => undefined,
       );
+  }
+
+  /** The newest frame once more, for voice activity: it is not held up by a lost one before it. */
+  #sendNewest(frames: readonly CapturedFrame[]): void {
+    const now = performance.now();
+    // A datagram that overtook what was said before the connection was up would have it taken for the past.
+    if (frames.length > BACKLOG) this.#backlogUntil = now + BACKLOG_MS;
+    const newest = frames.at(-1);
+    if (!newest || newest.packet.length === 0 || now < this.#backlogUntil) return;
+    const datagram = encodeFrameDatagram(newest);
+    this.#count(datagram.length);
+    this.#datagrams?.write(datagram).catch(() => undefined);
   }
 
   #count(bytes: number): void {

@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ClientEventInput } from "@sluice/realtime";
+import { Conversation, type Opened } from "./conversation.ts";
+import { ConnectionLost, ConversationGone } from "./errors.ts";
+import { Candidate } from "./race.ts";
+import type { Transport, TransportKind, TransportListener } from "./transport.ts";
+
+interface Sent {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+/** A pipe that notes what is sent over it and says what the test says. */
+function openPipe(kind: TransportKind = "websocket") {
+  const sent: Sent[] = [];
+  const begun: (number | undefined)[] = [];
+  let closes = 0;
+  let refreshed = 0;
+  let listener!: TransportListener;
+  const candidate = new Candidate((it) => {
+    listener = it;
+    const transport: Partial<Transport> = {
+      kind,
+      truncates: false,
+      send: (text) => sent.push(JSON.parse(text) as Sent),
+      begin: (from) => begun.push(from),
+      handleEvent: () => {},
+      played: () => undefined,
+      cut: () => {},
+      refresh: () => refreshed++,
+      setMicrophone: async () => {},
+      handlePlayout: () => {},
+      close: () => closes++,
+    };
+    return transport as Transport;
+  });
+  const opened: Opened = { candidate, choice: { kind, reason: "test", attempts: [] } };
+  return {
+    opened,
+    begun,
+    say: (event: object) => listener.onMessage(JSON.stringify(event)),
+    lose: () => listener.onClosed(new ConnectionLost("lost"), true),
+    hangUp: () => listener.onClosed(undefined, false),
+    listener: () => listener,
+    types: () => sent.map(({ type }) => type).filter((type) => type !== "sluice.clock"),
+    find: (type: string) => sent.find((event) => event.type === type),
+    closes: () => closes,
+    refreshed: () => refreshed,
+  };
+}
+
+const settings: ClientEventInput<"session.update"> = {
+  type: "session.update",
+  session: { type: "realtime", sluice: { timeline: true, resume: true } },
+};
+
+/** A conversation whose first pipe is up; `next` is what it is given when it asks for another. */
+function begin() {
+  const first = openPipe();
+  const states: string[] = [];
+  const asked: string[] = [];
+  const next = Promise.withResolvers<Opened>();
+  const conversation = new Conversation({
+    timeline: true,
+    now: () => performance.now(),
+    settings,
+    reopen: (token, signal) => {
+      asked.push(token);
+      signal.addEventListener("abort", () => next.reject(signal.reason));
+      return next.promise;
+    },
+    reconnectMs: 500,
+    meter: () => undefined,
+    silence: () => {},
+    onClosed: () => {},
+  });
+  conversation.on("connectionState", ({ state, reason }) =>
+    states.push(reason ? `${state}: ${reason.message}` : state),
+  );
+  conversation.begin(first.opened);
+  first.say({ type: "session.created", session: {} });
+  first.say({ type: "session.updated", session: {} });
+  first.say({ type: "sluice.resumable", token: "t1", grace_ms: 30_000 });
+  return { conversation, first, states, asked, next };
+}
+
+const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
+const text = (words: string): ClientEventInput => ({
+  type: "conversation.item.create",
+  item: { type: "message", role: "user", content: [{ type: "input_text", text: words }] },
+});
+
+test("the session's settings go out when it is there, and then the conversation is connected", () => {
+  const { conversation, first, states } = begin();
+  assert.deepEqual(first.types(), ["session.update"]);
+  assert.deepEqual([states, first.begun, conversation.resumable], [["connected"], [0], true]);
+  conversation.close();
+});
+
+test("a lost connection is replaced, and what the server did not get is sent again, once and in order", async () => {
+  const { conversation, first, states, asked, next } = begin();
+  for (const words of ["one", "two", "three"]) conversation.send(text(words));
+  first.lose();
+  conversation.send(text("four")); // said to nobody
+  assert.deepEqual([states.at(-1), asked], ["reconnecting: lost", ["t1"]]);
+  const second = openPipe("webtransport");
+  next.resolve(second.opened);
+  await settle();
+  second.say({ type: "sluice.resumed", received: 2, audio_ms: 1234 });
+  assert.deepEqual(second.types(), ["sluice.resume", "conversation.item.create", "conversation.item.create"]);
+  assert.equal(second.find("sluice.resume")?.received, 0);
+  assert.match(JSON.stringify(second.find("conversation.item.create")), /three/);
+  assert.deepEqual([states.at(-1), second.begun, conversation.transport?.kind], ["connected", [1234], "webtransport"]);
+  conversation.close();
+});
+
+test("the client says how many events it has had and where the ear is", async () => {
+  const { conversation, first, next } = begin();
+  for (let i = 0; i < 5; i++) first.say({ type: "response.output_text.delta", delta: "x" });
+  first.say({ type: "sluice.ledger" }); // does not count
+  const position = { itemId: "item_1", startedMs: 0, positionMs: 432.19, atMs: 1 };
+  first.listener().onPlayed(position);
+  first.lose();
+  const second = openPipe();
+  next.resolve(second.opened);
+  await settle();
+  second.say({ type: "sluice.resumed", received: 0, audio_ms: null });
+  const { received, item_id, position_ms } = second.find("sluice.resume")!;
+  assert.deepEqual([received, item_id, position_ms], [5, "item_1", 432.2]);
+  conversation.close();
+});
+
+test("the server's events are acknowledged now and then", () => {
+  const { conversation, first } = begin();
+  for (let i = 0; i < 16; i++) first.say({ type: "response.output_text.delta", delta: "x" });
+  assert.equal(first.find("sluice.ack")?.received, 16);
+  conversation.close();
+});
+
+test("a server that is silent after the network changed is given up for another connection", async () => {
+  const { conversation, first, states, asked } = begin();
+  conversation.handleNetworkChange();
+  assert.equal(first.refreshed(), 1);
+  await new Promise((resolve) => setTimeout(resolve, 1700));
+  assert.deepEqual(
+    [states.at(-1), asked, first.closes()],
+    ["reconnecting: the server fell silent for 1.5 s", ["t1"], 1],
+  );
+  conversation.close();
+});
+
+test("a server that answers is kept", async () => {
+  const { conversation, first, asked } = begin();
+  conversation.handleNetworkChange();
+  setTimeout(() => first.say({ type: "sluice.clock", client_ms: 0, server_ms: 0 }), 200);
+  await new Promise((resolve) => setTimeout(resolve, 1700));
+  assert.deepEqual(asked, []);
+  conversation.close();
+});
+
+test("when no connection comes back in time, or the server has let go, the conversation is over and says why", async () => {
+  const late = begin();
+  late.first.lose();
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  assert.equal(late.states.at(-1), "closed: no connection came back in time");
+  const gone = begin();
+  gone.first.lose();
+  gone.next.reject(new ConversationGone("gone"));
+  await settle();
+  assert.equal(gone.states.at(-1), "closed: gone");
+});
+
+test("a server that hangs up is not called back", () => {
+  const { first, states, asked } = begin();
+  first.hangUp();
+  assert.deepEqual([states.at(-1), asked], ["closed", []]);
+});
+
+test("an old connection that speaks again is not heard", async () => {
+  const { conversation, first, next } = begin();
+  first.lose();
+  const second = openPipe();
+  next.resolve(second.opened);
+  await settle();
+  second.say({ type: "sluice.resumed", received: 0, audio_ms: null });
+  const heard: string[] = [];
+  conversation.on("event", ({ type }) => heard.push(type));
+  first.say({ type: "response.created", response: { id: "r" } });
+  second.say({ type: "response.done", response: { id: "r" } });
+  assert.deepEqual(heard, ["response.done"]);
+  conversation.close();
+});

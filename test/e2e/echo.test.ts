@@ -1,0 +1,106 @@
+/**
+ * The agent does not hear itself: what the SDK plays is taken out of the microphone by the browser's echo canceller. Needs
+ * a sound device that loops back: PulseAudio with a sink whose monitor is the microphone. Chromium's fake devices will
+ * not do: what is played into them never reaches its canceller (docs/decisions/0022-client.md).
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { test } from "node:test";
+import { startSluice } from "../../lab/sluice.ts";
+import { launchChromium } from "../chromium.ts";
+
+const hasPulse = (process.env.PATH ?? "").split(delimiter).some((folder) => existsSync(join(folder, "pulseaudio")));
+const skip = hasPulse ? false : "not run: there is no pulseaudio on the PATH (Debian: apt-get install pulseaudio)";
+
+/** Sound that goes round: the loudspeaker's own signal is what the microphone hears. */
+async function serveLoop(): Promise<AsyncDisposable & { readonly env: Record<string, string> }> {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-pulse-"));
+  const env = { XDG_RUNTIME_DIR: folder, PULSE_RUNTIME_PATH: folder, HOME: folder };
+  const modules = [
+    "module-native-protocol-unix",
+    "module-null-sink sink_name=speaker rate=48000",
+    "module-remap-source master=speaker.monitor source_name=microphone",
+  ];
+  const flags = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"];
+  const child: ChildProcess = spawn("pulseaudio", [...flags, ...modules.flatMap((one) => ["-L", one])], {
+    env: { ...process.env, ...env },
+    stdio: "ignore",
+  });
+  for (let left = 50; ; left--) {
+    try {
+      execFileSync("pactl", ["set-default-source", "microphone"], { env: { ...process.env, ...env }, stdio: "ignore" });
+      break;
+    } catch (error) {
+      if (left === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+  return {
+    env,
+    async [Symbol.asyncDispose]() {
+      const exited = once(child, "exit");
+      child.kill();
+      await exited;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+test("what the agent says through the loudspeaker is not in the microphone", { skip }, async (t) => {
+  await using loop = await serveLoop();
+  const server = await startSluice();
+  const browser = await launchChromium({ devices: "real", env: loop.env });
+  try {
+    const page = await browser.newPage();
+    await page.goto(`${server.url}/?transport=websocket`);
+    // The room's own ear: the same microphone without a canceller, opened before the page's own.
+    await page.evaluate(async () => {
+      const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      const context = new AudioContext();
+      const analyser = new AnalyserNode(context, { fftSize: 2048 });
+      context.createMediaStreamSource(await navigator.mediaDevices.getUserMedia({ audio })).connect(analyser);
+      const samples = new Float32Array(2048);
+      const room = () => {
+        analyser.getFloatTimeDomainData(samples);
+        return samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+      };
+      Object.assign(window, { room });
+    });
+    await page.click("#talk");
+    await page.waitForSelector("#text:enabled");
+    const heard = await page.evaluate(async () => {
+      const { room } = window as unknown as { room: () => number };
+      const text = document.querySelector<HTMLInputElement>("#text")!;
+      text.value = "I will now say something that is long enough to be cancelled, and then I will say a little more of it.";
+      text.form!.requestSubmit();
+      // What the page sends is what its meter shows.
+      const meter = document.querySelector<HTMLMeterElement>("#level-in")!;
+      const energy = { room: 0, sent: 0 };
+      const until = performance.now() + 7000;
+      let speaksSince: number | undefined;
+      while (performance.now() < until) {
+        await new Promise((resolve) => setTimeout(resolve, 40));
+        const now = { room: room(), sent: 10 ** (meter.value / 10) };
+        if (now.room > 1e-4) speaksSince ??= performance.now();
+        // A canceller needs a second to learn the room.
+        if (speaksSince === undefined || performance.now() - speaksSince < 1500) continue;
+        energy.room += now.room;
+        energy.sent += now.sent;
+      }
+      return energy;
+    });
+    assert(heard.room > 0.01, `the loudspeaker is in the microphone (energy ${heard.room})`);
+    const db = 10 * Math.log10((heard.sent + 1e-12) / heard.room);
+    t.diagnostic(`the canceller takes away ${(-db).toFixed(1)} dB`);
+    assert(db < -20, `only ${(-db).toFixed(1)} dB are cancelled`);
+    const events = (await page.locator("#log").textContent()) ?? "";
+    assert(!events.includes("speech_started"), "the agent was not taken for the caller");
+  } finally {
+    await browser.close();
+    await server.stop();
+  }
+});
