@@ -75,7 +75,8 @@ test("what the agent says through the loudspeaker is not in the microphone", { s
     const heard = await page.evaluate(async () => {
       const { room } = window as unknown as { room: () => number };
       const text = document.querySelector<HTMLInputElement>("#text")!;
-      text.value = "I will now say something that is long enough to be cancelled, and then I will say a little more of it.";
+      text.value =
+        "I will now say something that is long enough to be cancelled, and then I will say a little more of it.";
       text.form!.requestSubmit();
       // What the page sends is what its meter shows.
       const meter = document.querySelector<HTMLMeterElement>("#level-in")!;

@@ -193,16 +193,10 @@ export class WebTransportChannel implements Channel {
         if (utterance && piece.frames.length > 0) this.#listener.onFrames(utterance, piece.frames);
       }
       if (utterance) this.#listener.onFinished(utterance);
-    } catch {
-      // A reset by the server means that it is void; one by a dying connection, that the rest comes over the next.
-      const gone = await Promise.race([
-        this.#session?.closed.then(
-          () => true,
-          () => true,
-        ) ?? true,
-        new Promise<false>((resolve) => setTimeout(resolve, 50, false)),
-      ]);
-      if (utterance && !gone && !this.#closed) this.#listener.onReset(utterance);
+    } catch (cause) {
+      // A reset by the server means that it is void; a session that dies, that the rest comes over the next.
+      const reset = typeof WebTransportError !== "undefined" && cause instanceof WebTransportError;
+      if (utterance && reset && cause.source === "stream" && !this.#closed) this.#listener.onReset(utterance);
     }
   }
 
