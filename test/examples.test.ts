@@ -157,6 +157,7 @@ test("tools: the agent asks, the program looks, the agent says", async () => {
       response.end(`data: ${JSON.stringify({ choices: [finish] })}\n\ndata: [DONE]\n\n`);
     });
   }).listen(0, "127.0.0.1");
+  model.unref(); // a server that does not start must not leave the test waiting for this one
   await once(model, "listening");
   const { port } = model.address() as { port: number };
   const thinking = await startSluice({ args: ["--llm", `http://127.0.0.1:${port}/v1`], env: { OPENAI_API_KEY: "" } });

@@ -74,6 +74,7 @@ test("over every pipe the agent calls a tool of the page and goes on from what i
       response.end(`data: ${JSON.stringify({ choices: [finish] })}\n\ndata: [DONE]\n\n`);
     });
   }).listen(0, "127.0.0.1");
+  model.unref(); // a server that does not start must not leave the test waiting for this one
   await once(model, "listening");
   const { port } = model.address() as { port: number };
   const server = await startSluice({ args: ["--llm", `http://127.0.0.1:${port}/v1`] });
