@@ -1,6 +1,6 @@
 /** What is published works where nothing of this workspace is: packed, installed elsewhere, run by plain Node. */
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -32,6 +32,19 @@ test("every package can be imported from its archive", () => {
   for (const name of LIBRARIES) {
     const script = `const all = await import("@sluice/${name}"); if (Object.keys(all).length === 0) process.exit(3);`;
     execFileSync(process.execPath, ["--input-type=module", "--eval", script], { cwd: folder });
+  }
+});
+
+test("a configuration file imports its types from the packed command, which reads it", () => {
+  const text =
+    'import { defineConfig } from "sluice";\nexport default defineConfig({ "log-level": "loud" as "warn" });\n';
+  writeFileSync(join(folder, "sluice.config.ts"), text);
+  const command = join(folder, "node_modules", "sluice", "dist", "main.js");
+  try {
+    const { stderr } = spawnSync(process.execPath, [command, "start"], { cwd: folder, encoding: "utf8" });
+    assert.match(stderr, /"log-level" in sluice\.config\.ts must be one of/);
+  } finally {
+    rmSync(join(folder, "sluice.config.ts"));
   }
 });
 
