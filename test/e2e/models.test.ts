@@ -83,7 +83,7 @@ test("another Realtime server answers where one is named: here, another Sluice",
   }
 });
 
-test("recognition by a socket, word by word, and the model by its other API: here, by another Sluice", async () => {
+test("recognition by a socket while the caller speaks: here, by another Sluice's transcription sessions", async () => {
   // Our own transcription sessions are what the `openai` dialect speaks to.
   const upstream = await startSluice({ args: ["--llm", models.url, "--stt", models.url] });
   const args = ["--llm", models.url, "--stt", `${upstream.url}/v1`, "--stt-api", "openai", "--tts", models.url];
