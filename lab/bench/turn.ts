@@ -127,7 +127,7 @@ async function openPage(browser: Browser, url: string): Promise<Page> {
   await installEar(context);
   await context.addInitScript(WATCH);
   const page = await context.newPage();
-  await page.goto(url);
+  await page.goto(new URL("/?transport=webrtc", url).href); // the recording and the watch are of its connection
   await page.waitForSelector("#talk:enabled");
   return page;
 }
