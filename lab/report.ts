@@ -19,6 +19,8 @@ export interface LabReport {
   readonly machine: Readonly<Record<string, unknown>>;
   readonly full: boolean;
   readonly elapsed_s: number;
+  /** The same, of a run that left nothing out. */
+  readonly whole_s?: number | undefined;
   readonly benches?: Readonly<Record<string, BenchOutcome>>;
   /** Figures of each scenario. */
   readonly scenarios?: Readonly<Record<string, ReturnType<typeof summarise>>>;

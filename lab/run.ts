@@ -178,6 +178,8 @@ async function writeReport(): Promise<number> {
   }
   report.benches = benches;
   report.elapsed_s = (earlier.elapsed_s ?? 0) + elapsed();
+  // Only a run of everything says how long everything takes.
+  report.whole_s = values.only === undefined && values.from === undefined ? elapsed() : undefined;
   return await save(report as unknown as LabReport);
 }
 
