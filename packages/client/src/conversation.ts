@@ -321,7 +321,7 @@ export class Conversation {
     this.#stopMeter?.();
     this.#microphone?.release();
     this.#transport?.close();
-    this.#change("closed", reason ?? this.#farewell);
+    this.#change("closed", this.#farewell ?? reason);
     for (const feed of this.#feeds) feed.end();
     this.#feeds.clear();
     this.#parts.onClosed();

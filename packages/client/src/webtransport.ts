@@ -18,7 +18,7 @@ import {
 } from "@sluice/realtime";
 import type { Channel, ChannelListener, SpokenUtterance } from "./buffered.ts";
 import type { CapturedFrame } from "./capture/recorder.ts";
-import { BadAnswer, ConnectionLost, ServerUnreachable } from "./errors.ts";
+import { BadAnswer, ConnectionLost, ServerUnreachable, SessionEnded } from "./errors.ts";
 import { postCall } from "./signaling.ts";
 
 /** What a WebTransport session needs to be opened. */
@@ -211,11 +211,12 @@ export class WebTransportChannel implements Channel {
     if (this.#closed) return;
     this.#closed = true;
     if (code === closeCodes.ended) this.#listener.onClosed(undefined, false);
-    else
-      this.#listener.onClosed(
-        new ConnectionLost(reason || `the session was closed with code ${code}`),
-        code !== closeCodes.broken,
-      );
+    // Its conversations end with a server that goes away: nobody else has them.
+    else if (code === closeCodes.draining) this.#listener.onClosed(new SessionEnded(reason), false);
+    else {
+      const words = reason || `the session was closed with code ${code}`;
+      this.#listener.onClosed(new ConnectionLost(words), code !== closeCodes.broken);
+    }
   }
 
   #handleLost(cause: unknown): void {
