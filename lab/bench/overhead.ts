@@ -18,8 +18,9 @@ import type { BenchOptions, BenchResult } from "./run.ts";
 const SILENCE_MS = 300;
 const FRAME_SAMPLES = 480;
 const MANY = 40;
-/** Turns before it counts: a server that has just been started compiles its code. */
-const WARM_UP = 5;
+/** Callers before it counts, and turns of each caller. */
+const WARMING_CALLERS = 10;
+const WARM_UP = 2;
 
 /** Runs the bench. */
 export async function run({ flags }: BenchOptions): Promise<BenchResult> {
@@ -90,11 +91,15 @@ async function measure(url: string, question: Int16Array, callers: number, turns
   const server = await startSluice({ args: [...engines, ...args] });
   if (callers > 1) holdToOneCore(server);
   try {
-    const calls = Array.from({ length: callers }, async (_, at) => {
-      await sleep((at * 1700) / callers); // nobody speaks in step
-      return converse(server.url, question, turns);
-    });
-    return (await Promise.all(calls)).flat();
+    const speak = async (callers: number, turns: number) => {
+      const calls = Array.from({ length: callers }, async (_, at) => {
+        await sleep((at * 1700) / callers); // nobody speaks in step
+        return converse(server.url, question, turns);
+      });
+      return (await Promise.all(calls)).flat();
+    };
+    await speak(WARMING_CALLERS, 5); // a server that was just started compiles its code
+    return await speak(callers, turns);
   } finally {
     await server.stop();
   }
