@@ -145,7 +145,7 @@ export const BARS: readonly Bar[] = [
   atLeast(
     4,
     "pipeline-p50",
-    "first sound sooner than a fixed pipeline's, p50 (worst profile)",
+    "first sound sooner than a fixed pipeline's, p50",
     "benches.pipeline.metrics.p50_lower_percent_least",
     35,
     "%",
@@ -163,7 +163,7 @@ export const BARS: readonly Bar[] = [
   atMost(
     4,
     "pipeline-gaps",
-    "turns with a gap in the answer (worst profile)",
+    "turns with a gap in the answer",
     "benches.pipeline.metrics.gap_turn_share_most",
     0.01,
     "share",

@@ -210,9 +210,10 @@ export function lines(title: string, series: readonly Series[], most: number, wi
     body += `<path d="${path}" fill="none" stroke="${colour}" stroke-width="2"/>`;
     for (const [px, py] of points) body += `<circle cx="${fixed(x(px))}" cy="${fixed(y(py))}" r="3" fill="${colour}"/>`;
     const last = points.at(-1);
-    const labelY = Math.min(last ? y(last[1]) + 4 : top + 10, lastLabelY - 15);
+    if (!last) continue; // the page says below that it was not measured
+    const labelY = Math.min(y(last[1]) + 4, lastLabelY - 15);
     lastLabelY = labelY;
-    body += text(width - right + 10, labelY, last ? name : `${name}: not`, `fill="${colour}" font-weight="600"`);
+    body += text(width - right + 10, labelY, name, `fill="${colour}" font-weight="600"`);
   }
   return svg(width, height, title, body);
 }
@@ -232,7 +233,7 @@ export function dumbbells(
   names: readonly [string, string],
   width = 960,
 ): string {
-  const [left, right, top, step] = [250, 80, 48, 26];
+  const [left, right, top, step] = [290, 80, 48, 26];
   const limit = Math.max(1, ...rows.flatMap(({ before, after }) => [before, after])) * 1.05;
   const x = linear(0, limit, left, width - right);
   const height = top + rows.length * step + 30;

@@ -48,7 +48,8 @@ const ISSUES: Readonly<Record<number, string>> = {
 };
 
 function barsSection(verdicts: readonly Verdict[]): string {
-  const groups = Object.entries(ISSUES).map(([issue, name]) => {
+  const group = (issue: number) => {
+    const name = ISSUES[issue];
     const rows = verdicts.filter((verdict) => verdict.issue === Number(issue));
     const order = (met: boolean | undefined) => (met === false ? 0 : met ? 1 : 2);
     const items = rows
@@ -60,13 +61,19 @@ function barsSection(verdicts: readonly Verdict[]): string {
 <i></i><span>${plain(verdict.text)}</span><b>${verdict.value === undefined ? "–" : `${figure(verdict.value, verdict)}`}</b><em>${held(verdict)}</em><code>${plain(verdict.command)}</code></li>`,
       );
     return `<section class="bars"><h3><small>${issue}</small> ${name}</h3><ul>${items.join("")}</ul></section>`;
-  });
-  return `<div class="groups">${groups.join("")}</div>`;
+  };
+  // Side by side and of one height, so that all of it is on the first screen.
+  const columns = [
+    [2, 4],
+    [3, 5, 6],
+  ].map((issues) => `<div>${issues.map(group).join("")}</div>`);
+  return `<div class="groups">${columns.join("")}</div>`;
 }
 
 function figure(value: number, { unit }: Verdict): string {
   if (unit === "share") return `${format(value * 100)}\u202f%`;
   if (unit === "yes") return value === 1 ? "yes" : "no";
+  if (unit === "words") return `${format(value)}\u202fword${value === 1 ? "" : "s"}`;
   return `${format(value)}${unit === "" ? "" : `\u202f${unit}`}`;
 }
 
@@ -310,8 +317,8 @@ p{margin:0 0 14px;color:#3c444d;max-width:760px}code{font:11.5px 'IBM Plex Mono'
 header{display:flex;justify-content:space-between;align-items:flex-end;gap:30px;margin-bottom:16px}header p{margin:0;font-size:12.5px;color:var(--grey)}
 .tally{display:flex;gap:22px;white-space:nowrap;font-size:12.5px;color:var(--grey)}.tally b{display:block;font-size:30px;line-height:1;color:var(--ink);font-variant-numeric:tabular-nums}
 .tally .met b{color:var(--met)}.tally .missed b{color:var(--missed)}.tally .open b{color:#9aa2ac}
-.groups{columns:2;column-gap:34px}.bars{margin:0 0 12px;break-inside:avoid}.bars h3{break-after:avoid}.bars ul{list-style:none;margin:0;padding:0}
-.bars li{break-inside:avoid;display:grid;grid-template-columns:12px minmax(0,1fr) auto 74px;column-gap:6px;align-items:baseline;padding:2px 0 1px;border-bottom:1px solid var(--rule);font-size:12.2px;line-height:1.3}
+.groups{display:grid;grid-template-columns:1fr 1fr;gap:34px}.bars{margin:0 0 12px;break-inside:avoid}.bars h3{break-after:avoid}.bars ul{list-style:none;margin:0;padding:0}
+.bars li{break-inside:avoid;display:grid;grid-template-columns:12px minmax(0,1fr) auto 70px;column-gap:6px;align-items:baseline;padding:2px 0 1px;border-bottom:1px solid var(--rule);font-size:12.2px;line-height:1.3}
 .bars li i{width:8px;height:8px;border-radius:50%;align-self:center}.met i{background:var(--met)}.missed i{background:var(--missed)}.open i{border:1.5px solid #b3bac2}
 .bars li b{font-variant-numeric:tabular-nums;text-align:right;white-space:nowrap}.bars li em{font-style:normal;color:var(--grey);text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .bars li.missed b{color:var(--missed)}.bars li.open span,.bars li.open b{color:#98a0a9}
@@ -321,6 +328,6 @@ header{display:flex;justify-content:space-between;align-items:flex-end;gap:30px;
 table{border-collapse:collapse;width:100%;font-size:12.2px;line-height:1.35;margin:4px 0 20px}th{font-weight:600;text-align:left;border-bottom:1.5px solid var(--ink);padding:4px 12px 4px 0;vertical-align:bottom}
 td{border-bottom:1px solid var(--rule);padding:6px 12px 6px 0;vertical-align:top;font-variant-numeric:tabular-nums}small{color:var(--grey);font-size:11px}
 td .missed,span.missed{color:var(--missed)}td .met{color:var(--met)}.absent{color:var(--grey);font-style:italic}.absent code{font-style:normal}.plain{padding-left:18px}
-@media(max-width:820px){main{padding:20px}.groups{columns:1}.pair{grid-template-columns:1fr}header{flex-direction:column;align-items:flex-start}}
+@media(max-width:820px){main{padding:20px}.groups{grid-template-columns:1fr;gap:0}.pair{grid-template-columns:1fr}header{flex-direction:column;align-items:flex-start}}
 @media print{@page{size:A4;margin:13mm}main{padding:0;max-width:none}body{font-size:12px}.chapter{margin-top:26px}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 `;

@@ -2,7 +2,7 @@
 import { pathToFileURL } from "node:url";
 import { launchChromium } from "../../test/chromium.ts";
 
-/** Writes the first screen and the whole of the page at `html` as PNG files. */
+/** Writes the first screen, the whole and each chapter (`…-1.png`) of the page at `html` as PNG files. */
 export async function takeScreenshots(html: string, first: string, whole: string): Promise<void> {
   const browser = await launchChromium();
   try {
@@ -11,6 +11,8 @@ export async function takeScreenshots(html: string, first: string, whole: string
     await page.evaluate(() => document.fonts.ready);
     await page.screenshot({ path: first });
     await page.screenshot({ path: whole, fullPage: true });
+    for (const [at, chapter] of (await page.locator(".chapter").all()).entries())
+      await chapter.screenshot({ path: whole.replace(/\.png$/, `-${at + 1}.png`) });
   } finally {
     await browser.close();
   }
