@@ -210,10 +210,11 @@ export class WebTransportChannel implements Channel {
   #handleClosed(code: number, reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (code === closeCodes.ended) this.#listener.onClosed(undefined, false);
-    // Its conversations end with a server that goes away: nobody else has them.
-    else if (code === closeCodes.draining) this.#listener.onClosed(new SessionEnded(reason), false);
-    else {
+    // A server's last event may be lost with its stream: the reason stands in. The conversations of one that goes away end
+    // with it, since nobody else has them.
+    if (code === closeCodes.ended || code === closeCodes.draining) {
+      this.#listener.onClosed(reason === "" ? undefined : new SessionEnded(reason), false);
+    } else {
       const words = reason || `the session was closed with code ${code}`;
       this.#listener.onClosed(new ConnectionLost(words), code !== closeCodes.broken);
     }

@@ -111,6 +111,8 @@ export interface Transceiver {
 }
 
 const HOUR_MS = 3_600_000;
+/** How long clients over WebTransport have to read why their calls end. */
+const FAREWELL_MS = 250;
 
 /** Opens both ports and serves. Throws `PortInUse` and `UdpPortInUse`. */
 export async function serveTransceiver(options: TransceiverOptions): Promise<Transceiver> {
@@ -249,7 +251,10 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     });
   const close = async (reason: string) => {
     webTransport?.drain();
+    const farewells = webTransport?.stats().sessions ?? 0;
     await calls.close(reason);
+    // A connection that is closed takes along what its client has not read of the goodbye.
+    if (farewells > 0) await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
     webTransport?.close(reason);
     await Promise.all([http.close(reason), webRtc.close(), registrar?.close()]);
   };
