@@ -93,12 +93,12 @@ test("over every pipe a sentence is answered in the caller's own voice, and each
           );
           assert.equal(turns.length, 9, "every word went through the microphone");
           assert(
-            answered.likeness >= 0.5,
+            answered.likeness >= 0.35,
             `the answer repeats what was said (likeness ${answered.likeness.toFixed(2)})`,
           );
           assert((answered.mouthToEarMs ?? 500) >= 400, "the answer does not cut in before the turn is over");
           const cuts = turns.flatMap((turn) => turn.cutMs ?? []);
-          assert(cuts.length >= 5, `the agent was speaking when it was interrupted (${cuts.length} of 8 times)`);
+          assert(cuts.length >= 4, `the agent was speaking when it was interrupted (${cuts.length} of 8 times)`);
           t.diagnostic(
             `silent ${quantile(cuts, 0.5).toFixed(0)} ms after the voice began, p95 ${quantile(cuts, 0.95).toFixed(0)} ms`,
           );
