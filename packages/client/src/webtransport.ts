@@ -96,8 +96,9 @@ export class WebTransportChannel implements Channel {
     for (const text of this.#queued.splice(0)) this.send(text);
     this.#datagrams = session.datagrams.writable.getWriter();
     this.#hangUp = () => session.close({ closeCode: closeCodes.ended, reason: "" });
-    this.#readEvents(stream.readable).catch((cause) => this.#handleLost(cause));
-    this.#readUtterances(session.incomingUnidirectionalStreams).catch(() => undefined); // `closed` tells it
+    // Streams break when the session is closed; `closed` tells why.
+    this.#readEvents(stream.readable).catch(() => undefined);
+    this.#readUtterances(session.incomingUnidirectionalStreams).catch(() => undefined);
   }
 
   send(text: string): void {
