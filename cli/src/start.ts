@@ -16,13 +16,18 @@ import { createAgent } from "./agent.ts";
 import type { StartSettings, TransceiverSettings } from "./commands.ts";
 import { examine, formatFinding } from "./doctor.ts";
 import { isLoopback, UsageError } from "./flags.ts";
+import { findLab, LabProcess } from "./lab.ts";
 import type { Running } from "./running.ts";
 import { readTls, watchTls } from "./tls.ts";
 import { createTracing } from "./tracing.ts";
 
 /** Starts page, API, media and agent in one process; throws {@link UsageError} for what the user can mend. */
 export async function start(settings: StartSettings, version: string): Promise<Running> {
-  const own = { keyRing: createKeyRing([generateKey(randomBytes)]), serverId: createServerId(0, 0) };
+  const own = {
+    keyRing: createKeyRing([generateKey(randomBytes)]),
+    serverId: createServerId(0, 0),
+    lab: offerLab(settings.host),
+  };
   const { transceiver, agent, quic, close } = await serve(settings, own, version);
   const access = settings.apiKey === undefined ? "open to this machine only" : "with SLUICE_API_KEY";
   const lines = [
@@ -95,7 +100,13 @@ export async function runDoctor(settings: StartSettings, version: string): Promi
   return failed ? 1 : 0;
 }
 
-type Place = Pick<TransceiverOptions, "keyRing" | "serverId" | "relays" | "registry">;
+type Place = Pick<TransceiverOptions, "keyRing" | "serverId" | "relays" | "registry" | "lab">;
+
+/** A bad network to try: from a checkout, and only where nobody else can call. */
+function offerLab(host: string): TransceiverOptions["lab"] {
+  const program = isLoopback(host) ? findLab() : undefined;
+  return program === undefined ? undefined : (udpPort) => new LabProcess(program, udpPort);
+}
 
 async function serve(settings: StartSettings, place: Place, version: string) {
   const { "tls-cert": certFile, "tls-key": keyFile } = settings;

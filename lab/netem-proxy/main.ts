@@ -6,11 +6,11 @@
  *     … --burst-loss 0.01,0.2                         # Gilbert-Elliott: good to bad, bad to good
  *
  * Then one JSON object a line on standard input: {"profile":"train"}, {"up":{...},"down":{...}}, {"rebind":true},
- * {"changePath":"127.0.0.2"}, {"retarget":"127.0.0.1:3479"}, {"stats":true}. Answers with one JSON object a line.
+ * {"changePath":"127.0.0.2"}, {"blackout":3000}, {"retarget":"127.0.0.1:3479"}, {"stats":true}, {"profiles":true}. Answers with one JSON object a line.
  */
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
-import { type Impairments, networkProfile } from "@sluice/netem";
+import { type Impairments, networkProfile, PROFILES } from "@sluice/netem";
 import { NetemProxy } from "./proxy.ts";
 
 const { values } = parseArgs({
@@ -76,9 +76,11 @@ function obey(order: Record<string, unknown>): void {
   if (typeof order.profile === "string") proxy.become(networkProfile(order.profile));
   proxy.impair(order);
   if (order.rebind === true) proxy.rebind();
+  if (typeof order.blackout === "number") proxy.blackout(order.blackout);
   if (typeof order.changePath === "string") proxy.changePath(order.changePath);
   if (typeof order.retarget === "string") proxy.retarget(parseAddress(order.retarget));
-  say(order.stats === true ? proxy.stats : { done: Object.keys(order) });
+  if (order.profiles === true) say({ profiles: Object.values(PROFILES) });
+  else say(order.stats === true ? proxy.stats : { done: Object.keys(order) });
 }
 
 function profileOrUsage(name: string) {

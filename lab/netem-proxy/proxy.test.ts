@@ -60,6 +60,22 @@ test("impairments act on each direction alone and may change on the way", async 
   assert.ok(performance.now() - sentAt >= 29);
 });
 
+test("in a blackout nothing passes either way, and afterwards all does", async (context) => {
+  const { server, proxy, client } = await start(context);
+  const caller = await client();
+  caller.socket.send("before", proxy.port, HOST);
+  const { port } = await server.next();
+  await caller.next();
+  proxy.blackout(60);
+  caller.socket.send("lost", proxy.port, HOST);
+  server.socket.send("lost", port, HOST);
+  await sleep(80);
+  assert.deepEqual([proxy.stats.up.blackholed, proxy.stats.down.blackholed], [1, 1]);
+  caller.socket.send("after", proxy.port, HOST);
+  assert.equal((await server.next()).text, "after");
+  assert.equal((await caller.next()).text, "echo after");
+});
+
 test("a profile makes the network that was measured, until another one does", async (context) => {
   const { server, proxy, client } = await start(context);
   const caller = await client();

@@ -49,6 +49,7 @@ export class NetemProxy {
   #timer: NodeJS.Timeout | undefined;
   #rebinding: NodeJS.Timeout | undefined;
   #sendErrors = 0;
+  #darkUntil = 0;
 
   /** Starts a proxy. */
   static async open(options: NetemProxyOptions): Promise<NetemProxy> {
@@ -69,7 +70,7 @@ export class NetemProxy {
     this.#socket = createUdpSocket(options.listen.address);
     this.#socket.on("message", (packet, { address, port }) => {
       const client = this.#clientAt({ address, port });
-      if (!client) return;
+      if (!client || this.#swallows(this.#up)) return;
       this.#up.handlePacket(performance.now(), packet, client);
       this.#settle();
     });
@@ -101,6 +102,11 @@ export class NetemProxy {
   /** Gives every client a new source port, as a NAT does that lost its state: what comes to the old ones is lost. */
   rebind(): void {
     for (const client of this.#clients.values()) this.#replaceSocket(client);
+  }
+
+  /** Swallows what is sent within the next `ms`, both ways; what is under way arrives. */
+  blackout(ms: number): void {
+    this.#darkUntil = performance.now() + ms;
   }
 
   /** Moves every client behind another local address, such as 127.0.0.2, as a change from Wi-Fi to cellular does. */
@@ -137,6 +143,13 @@ export class NetemProxy {
     return client;
   }
 
+  #swallows(link: Link<Client>): boolean {
+    if (performance.now() >= this.#darkUntil) return false;
+    link.stats.sent += 1;
+    link.stats.blackholed += 1;
+    return true;
+  }
+
   #replaceSocket(client: Client): void {
     const old = client.socket;
     // The old port stays taken for a while: nobody else may get what is still sent to it.
@@ -149,6 +162,7 @@ export class NetemProxy {
 
   #listen(client: Client): void {
     client.socket.on("message", (packet) => {
+      if (this.#swallows(this.#down)) return;
       this.#down.handlePacket(performance.now(), packet, client);
       this.#settle();
     });

@@ -202,6 +202,11 @@ export class BufferedTransport implements Transport {
     };
   }
 
+  /** The server heeds only the connection that carries the conversation. */
+  abandon(): void {
+    this.close();
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -79,6 +79,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Conversatio
     now,
     settings: opening.settings,
     reopen: (token, signal) => opening.reopen(token, signal),
+    switchTo: (kind, token, signal) => opening.switchTo(kind, token, signal),
     reconnectMs: opening.reconnectMs,
     meter: () => opening.meter(),
     silence: () => opening.silence(),
@@ -135,7 +136,7 @@ export async function prepare(): Promise<void> {
 class Opening {
   readonly #options: ConnectOptions;
   readonly #now: () => number;
-  readonly #kinds: readonly TransportKind[];
+  #kinds: readonly TransportKind[];
   readonly timeline: boolean;
   readonly settings: ClientEventInput<"session.update"> | undefined;
   readonly reconnectMs: number;
@@ -157,10 +158,7 @@ class Opening {
     this.settings = asked
       ? { type: "session.update", session: { type: "realtime", ...sluice, ...session } }
       : undefined;
-    this.#kinds = transport === "auto" ? PREFERENCE.filter((kind) => this.#can(kind)) : [transport];
-    if (!this.#kinds.every((kind) => this.#can(kind))) {
-      throw new TransportUnsupported(`this browser has no ${transport}`);
-    }
+    this.#kinds = this.#kindsOf(transport);
     // Within the click: a context made later may not sound.
     if (this.#isBuffered(this.#kinds[0]) && this.#wantsSound) this.#openSound();
   }
@@ -177,9 +175,9 @@ class Opening {
     );
   }
 
-  async open(token: string | undefined, signal: AbortSignal): Promise<Opened> {
+  async open(token: string | undefined, signal: AbortSignal, kinds = this.#kinds): Promise<Opened> {
     const make = (kind: TransportKind) => this.#make(kind, token, signal);
-    const opened = await race({ kinds: this.#kinds, make, staggerMs: STAGGER_MS, signal, now: this.#now });
+    const opened = await race({ kinds, make, staggerMs: STAGGER_MS, signal, now: this.#now });
     this.#kind = opened.choice.kind;
     // WebRTC has a way of its own to the microphone.
     if (!this.#isBuffered(this.#kind)) {
@@ -201,6 +199,15 @@ class Opening {
     }
   }
 
+  /** Opens a pipe of another kind beside the one in use; connections that are lost later come back over it, too. */
+  async switchTo(transport: TransportKind | "auto", token: string, signal: AbortSignal): Promise<Opened> {
+    const kinds = this.#kindsOf(transport);
+    if (this.#isBuffered(kinds[0]) && this.#wantsSound) this.#openSound(); // within the click
+    const opened = await this.open(token, signal, kinds);
+    this.#kinds = kinds;
+    return opened;
+  }
+
   meter() {
     return openMeterHost(this.#context);
   }
@@ -218,6 +225,12 @@ class Opening {
   get #wantsSound(): boolean {
     const { microphone = true, playout = true } = this.#options;
     return hasSound() && (microphone !== false || playout);
+  }
+
+  #kindsOf(transport: TransportKind | "auto"): readonly TransportKind[] {
+    const kinds = transport === "auto" ? PREFERENCE.filter((kind) => this.#can(kind)) : [transport];
+    if (kinds.every((kind) => this.#can(kind))) return kinds;
+    throw new TransportUnsupported(`this browser has no ${transport}`);
   }
 
   #can(kind: TransportKind): boolean {

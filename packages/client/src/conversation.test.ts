@@ -16,6 +16,7 @@ function openPipe(kind: TransportKind = "websocket") {
   const sent: Sent[] = [];
   const begun: (number | undefined)[] = [];
   let closes = 0;
+  let abandoned = 0;
   let refreshed = 0;
   let listener!: TransportListener;
   const candidate = new Candidate((it) => {
@@ -31,6 +32,7 @@ function openPipe(kind: TransportKind = "websocket") {
       refresh: () => refreshed++,
       setMicrophone: async () => {},
       handlePlayout: () => {},
+      abandon: () => abandoned++,
       close: () => closes++,
     };
     return transport as Transport;
@@ -46,6 +48,7 @@ function openPipe(kind: TransportKind = "websocket") {
     types: () => sent.map(({ type }) => type).filter((type) => type !== "sluice.clock"),
     find: (type: string) => sent.find((event) => event.type === type),
     closes: () => closes,
+    abandoned: () => abandoned,
     refreshed: () => refreshed,
   };
 }
@@ -61,6 +64,7 @@ function begin() {
   const states: string[] = [];
   const asked: string[] = [];
   const next = Promise.withResolvers<Opened>();
+  const other = Promise.withResolvers<Opened>();
   const conversation = new Conversation({
     timeline: true,
     now: () => performance.now(),
@@ -69,6 +73,10 @@ function begin() {
       asked.push(token);
       signal.addEventListener("abort", () => next.reject(signal.reason));
       return next.promise;
+    },
+    switchTo: (kind, token) => {
+      asked.push(`${kind} ${token}`);
+      return other.promise;
     },
     reconnectMs: 500,
     meter: () => undefined,
@@ -82,7 +90,7 @@ function begin() {
   first.say({ type: "session.created", session: {} });
   first.say({ type: "session.updated", session: {} });
   first.say({ type: "sluice.resumable", token: "t1", grace_ms: 30_000 });
-  return { conversation, first, states, asked, next };
+  return { conversation, first, states, asked, next, other };
 }
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
@@ -189,5 +197,50 @@ test("an old connection that speaks again is not heard", async () => {
   first.say({ type: "response.created", response: { id: "r" } });
   second.say({ type: "response.done", response: { id: "r" } });
   assert.deepEqual(heard, ["response.done"]);
+  conversation.close();
+});
+
+test("a conversation changes its pipe: the old one carries it until the other is open, and nothing is lost or said twice", async () => {
+  const { conversation, first, states, asked, other } = begin();
+  const kinds: string[] = [];
+  conversation.on("transport", ({ kind }) => kinds.push(kind));
+  conversation.send(text("one"));
+  const switched = conversation.switchTransport("webrtc");
+  assert.deepEqual(asked, ["webrtc t1"]);
+  await assert.rejects(conversation.switchTransport("websocket"), ConnectionLost); // one at a time
+  conversation.send(text("two"));
+  assert.deepEqual(first.types().slice(1), ["conversation.item.create", "conversation.item.create"]);
+  first.hangUp(); // the server lets go of it, and says so before the other pipe says anything
+  const second = openPipe("webrtc");
+  other.resolve(second.opened);
+  second.say({ type: "sluice.resumed", received: 1, audio_ms: null });
+  assert.equal((await switched).kind, "webrtc");
+  second.say({ type: "sluice.resumable", token: "t2", grace_ms: 30_000 });
+  conversation.send(text("three"));
+  assert.deepEqual(second.types(), ["sluice.resume", ...Array(2).fill("conversation.item.create")]);
+  assert.deepEqual([states, kinds], [["connected"], ["webrtc"]]);
+  assert.deepEqual([first.abandoned(), first.closes()], [1, 0]); // a hang-up would end what goes on elsewhere
+  conversation.close();
+});
+
+test("a pipe that cannot be opened leaves the conversation where it is", async () => {
+  const { conversation, first, states, other } = begin();
+  const switched = conversation.switchTransport("webtransport");
+  other.reject(new Error("no engine"));
+  await assert.rejects(switched, /no engine/);
+  conversation.send(text("one"));
+  assert.deepEqual(first.types(), ["session.update", "conversation.item.create"]);
+  assert.deepEqual([states, first.abandoned()], [["connected"], 0]);
+  conversation.close();
+});
+
+test("a pipe that breaks while another is opened in vain is replaced as ever", async () => {
+  const { conversation, first, states, asked, other } = begin();
+  const switched = conversation.switchTransport("webtransport");
+  first.lose();
+  assert.deepEqual(states, ["connected"]);
+  other.reject(new Error("no engine"));
+  await assert.rejects(switched, /no engine/);
+  assert.deepEqual([states.at(-1), asked.at(-1)], ["reconnecting: lost", "t1"]);
   conversation.close();
 });

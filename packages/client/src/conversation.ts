@@ -16,7 +16,7 @@ import { Feed, Router } from "./router.ts";
 import type { StatsDigest } from "./stats.ts";
 import { Timeline } from "./timeline.ts";
 import { Transcript, type TranscriptEntry } from "./transcript.ts";
-import type { Transport, TransportListener } from "./transport.ts";
+import type { Transport, TransportKind, TransportListener } from "./transport.ts";
 import { type MeterHost, meterVoice } from "./voice-meter.ts";
 
 /**
@@ -68,6 +68,8 @@ export interface ConversationParts {
   readonly settings: ClientEventInput<"session.update"> | undefined;
   /** Opens another pipe with a token, until one works or the signal is aborted. */
   readonly reopen: (token: string, signal: AbortSignal) => Promise<Opened>;
+  /** Opens a pipe of another kind beside the one in use; it stays the choice from then on. */
+  readonly switchTo: (kind: TransportKind | "auto", token: string, signal: AbortSignal) => Promise<Opened>;
   /** How long that may take. */
   readonly reconnectMs: number;
   /** The audio context that measures; by default one of its own is made when it is first needed. */
@@ -102,6 +104,8 @@ export class Conversation {
   #token: string | undefined; // with which the conversation is resumed
   #replays = false; // what is sent counts
   #reopening: AbortController | undefined;
+  #switching: AbortController | undefined;
+  #goneMeanwhile: Error | true | undefined; // the pipe in use, while another is opened
   #heard: PlayoutPosition | undefined;
   #watch: ReturnType<typeof setTimeout> | undefined; // for a sign of life
   readonly #router = new Router<ConversationEvents>();
@@ -227,6 +231,39 @@ export class Conversation {
     await this.#transport?.resumePlayout();
   }
 
+  /**
+   * Goes on over another kind of pipe, `auto`: the best. The one in use carries the conversation until the other is open, so
+   * neither side misses anything; when it cannot be opened, this rejects with why, and all stays as it is. Call it from a click:
+   * browsers may start another sound device only then. Needs a server that resumes ({@link Conversation.resumable}).
+   */
+  async switchTransport(kind: TransportKind | "auto"): Promise<TransportChoice> {
+    const token = this.#token;
+    if (this.#state !== "connected" || this.#switching || token === undefined || !this.resumable) {
+      throw new ConnectionLost("this conversation cannot change its pipe now");
+    }
+    const switching = new AbortController();
+    this.#switching = switching;
+    const timer = setTimeout(() => {
+      switching.abort(new ConnectionLost(`${kind} did not answer in time`));
+    }, this.#parts.reconnectMs);
+    try {
+      const opened = await this.#parts.switchTo(kind, token, switching.signal);
+      switching.signal.throwIfAborted();
+      this.#reopening = switching; // from here to the server's welcome, what is sent waits
+      this.#transport?.abandon();
+      this.#resume(opened);
+      return opened.choice;
+    } catch (cause) {
+      const gone = this.#goneMeanwhile;
+      if (gone !== undefined && this.#isOpen) this.#reopen(gone === true ? undefined : gone);
+      throw cause;
+    } finally {
+      clearTimeout(timer);
+      this.#switching = undefined;
+      this.#goneMeanwhile = undefined;
+    }
+  }
+
   /** The state of the media; read it once a second or so. */
   async getStats(): Promise<StatsDigest> {
     const stats = (await this.#transport?.stats()) ?? noStats;
@@ -318,6 +355,7 @@ export class Conversation {
     clearTimeout(this.#watch);
     clearTimeout(this.#timer);
     this.#reopening?.abort(reason);
+    this.#switching?.abort(reason ?? new ConnectionLost("the conversation is over"));
     this.#stopMeter?.();
     this.#microphone?.release();
     this.#transport?.close();
@@ -339,6 +377,10 @@ export class Conversation {
       if (this.resumable) this.#reopen(reason);
       else this.handleClosed(reason);
     }, withinMs);
+  }
+
+  get #isOpen(): boolean {
+    return this.#state !== "closed";
   }
 
   #adopt(transport: Transport, choice: TransportChoice): void {
@@ -371,6 +413,11 @@ export class Conversation {
       },
       onClosed: (reason, lost) => {
         if (!current()) return;
+        // The server lets go of it when the other is there, which may be heard of before the other is.
+        if (this.#switching && !this.#farewell) {
+          this.#goneMeanwhile = reason ?? true;
+          return;
+        }
         if (lost && this.resumable && !this.#farewell) this.#reopen(reason);
         else this.handleClosed(reason);
       },
@@ -461,6 +508,7 @@ export class Conversation {
     transport.send(
       JSON.stringify({ type: "sluice.resume", received: this.#receipts.received, ...this.#place(transport) }),
     );
+    if (transport.kind === "webrtc") this.#heard = undefined; // its jitter buffer does not say
     for (const text of this.#replay.unacknowledged) transport.send(text);
     transport.begin(audioMs ?? undefined);
     transport.setMicrophone(this.#microphone?.track ?? null).catch(() => undefined);

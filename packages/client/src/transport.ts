@@ -39,6 +39,8 @@ export interface Transport {
   /** The machine's network changed: a pipe that can move to another one does it now. */
   refresh(): void;
   stats(): Promise<StatsDigest>;
+  /** Lets go of this pipe alone: the conversation goes on over another one. No callback follows. */
+  abandon(): void;
   /** Hangs up. No callback follows. */
   close(): void;
 }

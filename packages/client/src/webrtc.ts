@@ -175,11 +175,17 @@ export class WebRtcTransport implements Transport {
 
   close(): void {
     if (this.#closed) return;
+    // Closing the channel tells the server, unless there is none, or the page goes away before that is sent.
+    if (this.#channel.readyState !== "open" || document.visibilityState === "hidden") this.#hangUp();
+    this.abandon();
+  }
+
+  /** Without hanging up: that would end the call by its name, and so what goes on elsewhere. */
+  abandon(): void {
+    if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#restart);
     clearTimeout(this.#restoreTimer);
-    // Closing the channel tells the server, unless there is none, or the page goes away before that is sent.
-    if (this.#channel.readyState !== "open" || document.visibilityState === "hidden") this.#hangUp();
     this.#loudspeaker.close();
     this.#channel.close();
     this.#peer.close();
@@ -206,7 +212,8 @@ export class WebRtcTransport implements Transport {
 
   #end(reason: Error | undefined, lost: boolean): void {
     if (this.#closed) return;
-    this.close();
+    if (lost) this.abandon();
+    else this.close();
     this.#listener.onClosed(reason, lost);
   }
 

@@ -2,6 +2,7 @@
 import type { ServerEventDraft } from "@sluice/realtime";
 import type { Milli } from "./audio.ts";
 import type { FloorDecision } from "./floor.ts";
+import type { Forecasts } from "./forecast.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { Utterance } from "./link.ts";
 import type { TurnReport } from "./playout.ts";
@@ -33,6 +34,16 @@ export function formatFloor(decision: FloorDecision): ServerEventDraft {
     decided_after_ms: round(decidedAfterMs),
     voiced_ms: round(voicedMs),
   };
+}
+
+/** `sluice.forecast`. Engines by their kind alone: which models an agent is made of is not for its callers. */
+export function formatForecast(now: Milli, forecasts: Forecasts): ServerEventDraft {
+  const value = (number: number | undefined) => (number === undefined ? null : round(number));
+  const stages = [...forecasts.stages(now, [0.5, 0.9, 0.99])].map(({ engine, stage, weight, values }) => {
+    const [p50, p90, p99] = values.map(value) as [number | null, number | null, number | null];
+    return { engine: engine.split(" ", 1)[0]!, stage, weight: Math.round(weight), p50, p90, p99 };
+  });
+  return { type: "sluice.forecast", stages };
 }
 
 /** `sluice.turn` */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { formatForecast } from "./extensions.ts";
 import { Forecast, Forecasts } from "./forecast.ts";
 
 test("nothing is forecast of a stage that was hardly seen, nor of one seen long ago", () => {
@@ -28,4 +29,20 @@ test("an engine is found by its name, and the one nobody asked for goes when the
       ["llm 0", "sttFinal", 0.95],
     ],
   );
+});
+
+test("a client is told each stage's quantiles, what is not known yet as null, and no model's name", () => {
+  const forecasts = new Forecasts();
+  for (let i = 0; i < 30; i++) forecasts.of("llm secret-model").record(0, "firstToken", 100);
+  forecasts.of("speech").record(0, "turnEnd", 500);
+  const told = formatForecast(0, forecasts);
+  assert(told.type === "sluice.forecast");
+  const [known, unknown] = told.stages;
+  assert.deepEqual(
+    { ...known, p50: 0, p90: 0, p99: 0, weight: 0 },
+    { engine: "llm", stage: "firstToken", weight: 0, p50: 0, p90: 0, p99: 0 },
+  );
+  for (const value of [known?.p50, known?.p90, known?.p99]) assert(Math.abs(Number(value) - 100) <= 2);
+  assert.deepEqual(unknown, { engine: "speech", stage: "turnEnd", weight: 1, p50: null, p90: null, p99: null });
+  assert.equal(told.stages.length, 2);
 });

@@ -77,6 +77,16 @@ export class Forecast {
 /** Engines whose forecasts are kept; the one that was asked for longest ago goes first. */
 const MOST_ENGINES = 32;
 
+/** What is known of one stage of one engine. */
+export interface StageForecast {
+  readonly engine: string;
+  readonly stage: ForecastStage;
+  /** How many recent observations stand behind it. */
+  readonly weight: number;
+  /** The quantiles that were asked for, in that order. */
+  readonly values: readonly (number | undefined)[];
+}
+
 /** The forecasts of a process. */
 export class Forecasts {
   readonly #options: Partial<SketchOptions>;
@@ -94,6 +104,16 @@ export class Forecasts {
     const oldest = this.#engines.keys().next();
     if (this.#engines.size > MOST_ENGINES && oldest.done !== true) this.#engines.delete(oldest.value);
     return forecast;
+  }
+
+  /** Every stage that anything was observed of, and its quantiles; `undefined` while too little is known. */
+  *stages(now: Milli, quantiles: readonly number[]): Generator<StageForecast> {
+    for (const [engine, forecast] of this.#engines)
+      for (const stage of FORECAST_STAGES) {
+        const weight = forecast.weight(now, stage);
+        if (weight === 0) continue;
+        yield { engine, stage, weight, values: quantiles.map((q) => forecast.quantile(now, stage, q)) };
+      }
   }
 
   /** All that is known, for metrics. */

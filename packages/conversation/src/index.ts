@@ -13,6 +13,7 @@ export {
 } from "./conversation.ts";
 export { type VoiceWindow, windowLevels } from "./endpointer.ts";
 export * from "./engines.ts";
+export { formatForecast } from "./extensions.ts";
 export type { FloorDecision, FloorReason } from "./floor.ts";
 export { FORECAST_STAGES, Forecast, type ForecastStage, Forecasts } from "./forecast.ts";
 export type { LedgerEntry, PlayoutReport } from "./ledger.ts";

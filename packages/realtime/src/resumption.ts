@@ -46,6 +46,7 @@ const UNCOUNTED: ReadonlySet<unknown> = new Set([
   "sluice.ack",
   "sluice.clock",
   "sluice.duck",
+  "sluice.forecast",
   "sluice.ledger",
   "sluice.playout.report",
   "sluice.resumable",

@@ -341,6 +341,23 @@ export interface SluiceFloorEvent extends ServerEventOf<"sluice.floor"> {
   readonly voiced_ms: number;
 }
 
+/** What each stage of an answer will probably take, from what it took of late in all calls of this server. */
+export interface SluiceForecastEvent extends ServerEventOf<"sluice.forecast"> {
+  readonly stages: readonly SluiceForecastStage[];
+}
+
+/** One stage's forecast: quantiles, in the stage's unit (docs/sluice-events.md); `null` while too little is known. */
+export interface SluiceForecastStage {
+  /** `speech`: the agent as a whole; `stt`, `llm`, `tts`: its engines. */
+  readonly engine: string;
+  readonly stage: string;
+  /** How many of the newest observations stand behind it. */
+  readonly weight: number;
+  readonly p50: number | null;
+  readonly p90: number | null;
+  readonly p99: number | null;
+}
+
 /** Asks a client that holds the agent's audio to bring its loudness to `gain` (1: as spoken) over `ramp_ms`. */
 export interface SluiceDuckEvent extends ServerEventOf<"sluice.duck"> {
   readonly gain: number;
@@ -386,7 +403,8 @@ export type ServerEvent =
   | SluiceLedgerEvent
   | SluiceTurnEvent
   | SluiceDuckEvent
-  | SluiceFloorEvent;
+  | SluiceFloorEvent
+  | SluiceForecastEvent;
 
 type WithoutId<T> = T extends ServerEvent ? Omit<T, "event_id"> : never;
 

@@ -166,6 +166,7 @@ export const sessionPatch = z.object({
     .object({
       timeline: z.boolean().exactOptional(),
       resume: z.boolean().exactOptional(),
+      forecast: z.boolean().exactOptional(),
       turn: turnNumbers.exactOptional(),
     })
     .exactOptional(),

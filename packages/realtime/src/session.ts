@@ -170,6 +170,8 @@ export interface SluiceExtensions {
   readonly timeline: boolean;
   /** The conversation outlives its connection for a while (docs/resumption.md). */
   readonly resume?: boolean;
+  /** `sluice.forecast` events, now and then. */
+  readonly forecast?: boolean;
   /** How an interruption is judged. */
   readonly turn: TurnNumbers;
 }

@@ -23,6 +23,7 @@ export {
 } from "./node/webrtc-server.ts";
 export type { PublicRelay } from "./relayed/steering.ts";
 export { AtCapacity } from "./signaling/calls.ts";
+export type { LabNetwork, LabOrder, LabProfile, LabState } from "./signaling/lab.ts";
 export { SdpError } from "./webrtc/sdp.ts";
 export type { WebRtcSessionStats } from "./webrtc/session.ts";
 export { type QuicEndpoint, type QuicEngine, QuicEngineError, type QuicIdentity } from "./webtransport/quic-engine.ts";

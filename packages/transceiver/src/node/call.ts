@@ -9,6 +9,7 @@ import {
   type EarlyAudio,
   type EngineFailure,
   type FloorDecision,
+  formatForecast,
   type IdPrefix,
   type Link,
   type LinkListener,
@@ -95,6 +96,9 @@ const EVENT_AUDIO_MS = 200;
 /** Of audio in events, what is this near to the ear is still made softer by us. */
 const DUCKED_LEAD_MS = 300;
 
+/** Between two forecasts to a client that asked, at least. */
+const FORECAST_EVERY_MS = 2_000;
+
 /** Hears nothing: for connections that carry no media, or whose call is over. */
 export const ignoring: LinkListener = {
   onOpen: () => {},
@@ -128,6 +132,8 @@ export class Call implements LinkListener {
   #appendedMs: Milli = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerAt: Milli = Infinity;
+  #forecastAt: Milli = 0; // the next one
+  #forecastTold = "";
 
   constructor(link: Link, options: CallOptions) {
     this.#options = options;
@@ -283,6 +289,7 @@ export class Call implements LinkListener {
       for (let command = this.#conversation.nextCommand(); command; command = this.#conversation.nextCommand()) {
         this.#carryOut(command);
       }
+      this.#tellForecast(this.#options.now());
       this.#arm();
     } catch (error) {
       this.#fail(error);
@@ -352,6 +359,18 @@ export class Call implements LinkListener {
       case "close":
         this.#end(command.reason);
     }
+  }
+
+  /** Whenever something happens, but seldom, and only what is new: no timer of its own. */
+  #tellForecast(now: Milli): void {
+    const { pipeline, createId } = this.#options;
+    if (now < this.#forecastAt || !pipeline || this.#conversation.session.sluice?.forecast !== true) return;
+    this.#forecastAt = now + FORECAST_EVERY_MS;
+    const draft = formatForecast(now, pipeline.forecasts);
+    const told = JSON.stringify(draft);
+    if (told === this.#forecastTold) return;
+    this.#forecastTold = told;
+    this.#broadcast({ event_id: createId("event"), ...draft } as ServerEvent);
   }
 
   #broadcast(event: ServerEvent): void {

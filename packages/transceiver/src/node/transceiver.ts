@@ -8,11 +8,12 @@ import type { Logger } from "pino";
 import { loadOpus } from "../media/opus.ts";
 import type { HopPathsOptions } from "../relayed/hop-paths.ts";
 import { chooseRelay, type PublicRelay, readWhereabouts } from "../relayed/steering.ts";
-import { isLoopbackAddress, isProxied } from "../signaling/address.ts";
+import { isFromHere, isLoopbackAddress, isProxied } from "../signaling/address.ts";
 import { Auth } from "../signaling/auth.ts";
 import { AtCapacity, type CallDirectory, SettingsTooLong, TransportUnavailable } from "../signaling/calls.ts";
 import { ClientSecrets } from "../signaling/client-secret.ts";
 import { dialectOf } from "../signaling/handshake.ts";
+import type { LabNetwork } from "../signaling/lab.ts";
 import { createSignaling } from "../signaling/signaling.ts";
 import type { Address } from "../webrtc/ice-lite.ts";
 import type { QuicEngine } from "../webtransport/quic-engine.ts";
@@ -59,6 +60,11 @@ export interface TransceiverOptions {
   readonly staticDir: string | undefined;
   /** Calls over WebTransport, on the same port; absent: there are none. */
   readonly webTransport?: WebTransportOptions | undefined;
+  /**
+   * Makes the bad network in front of the UDP port that callers of this machine, and nobody else, may choose for themselves.
+   * For servers that listen to this machine only. Absent: there is none.
+   */
+  readonly lab?: ((udpPort: number) => LabNetwork) | undefined;
   /** Calls at once; each costs about 1.5 % of a core while somebody speaks. */
   readonly maxCalls: number;
   /** The longest call. Default one hour, as at OpenAI. */
@@ -160,10 +166,13 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
       now,
       log,
     });
+  const lab = options.lab?.(webRtc.udpPort);
+  const detour = (remoteAddress: string | undefined, header: Header) =>
+    isFromHere(remoteAddress, header) ? lab?.place : undefined;
   const relayFor = (header: Header) =>
     options.relays && chooseRelay(options.relays.public, readWhereabouts(header, options.relays.regionHeaders));
   const directory: CallDirectory = {
-    async openWebRtc({ offer, session, defaults, model: asked, header, resume }) {
+    async openWebRtc({ offer, session, defaults, model: asked, header, remoteAddress, resume }) {
       const dialect = dialectOf(header);
       if (resume === undefined && !calls.hasRoom) throw new AtCapacity();
       return webRtc.answer(
@@ -172,13 +181,14 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
           resume === undefined
             ? calls.begin(link, { id, pipe: "webrtc", model: asked, dialect, defaults: [defaults, session] })
             : (calls.resume(resume, link) ?? endAtOnce(link)),
-        relayFor(header),
+        detour(remoteAddress, header) ?? relayFor(header),
       );
     },
     openWebTransport({ session, defaults, model: asked, leadMs, header, remoteAddress, resume }) {
       if (!webTransport) throw new TransportUnavailable("this server has no QUIC engine: use WebRTC or a WebSocket");
       if (resume === undefined && !calls.hasRoom) throw new AtCapacity();
-      const place = relayFor(header) ?? choosePlace(webRtc.places, remoteAddress, header);
+      const place =
+        detour(remoteAddress, header) ?? relayFor(header) ?? choosePlace(webRtc.places, remoteAddress, header);
       const wish = { settings: [defaults, session], model: asked, leadMs, origin: header("origin"), place, resume };
       const answer = webTransport.open(wish);
       if (answer) return answer;
@@ -201,6 +211,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     version,
     ready: () => calls.hasRoom,
     metrics: { contentType: metrics.registry.contentType, render: () => metrics.render() },
+    lab,
     onError,
   });
   const http = await serveHttp({
@@ -256,7 +267,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     // A connection that is closed takes along what its client has not read of the goodbye.
     if (farewells > 0) await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
     webTransport?.close(reason);
-    await Promise.all([http.close(reason), webRtc.close(), registrar?.close()]);
+    await Promise.all([http.close(reason), webRtc.close(), registrar?.close(), lab?.close()]);
   };
   return {
     url: http.url,

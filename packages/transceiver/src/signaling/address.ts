@@ -18,6 +18,20 @@ export function isLoopbackOrigin(origin: string): boolean {
   return isLoopbackHost(host);
 }
 
+/**
+ * Whether a request was made on this machine, by a person at it or a page of it: not by a proxy, nor a page on the web, nor
+ * by a name that resolves here (DNS rebinding).
+ */
+export function isFromHere(remoteAddress: string | undefined, header: (name: string) => string | undefined): boolean {
+  const origin = header("origin");
+  return (
+    isLoopbackAddress(remoteAddress) &&
+    !isProxied(header) &&
+    isLoopbackHost(header("host")) &&
+    (origin === undefined || isLoopbackOrigin(origin))
+  );
+}
+
 // Any of these says that the socket's address is a proxy's, not the caller's.
 const PROXY_HEADERS = [
   "forwarded",

@@ -13,6 +13,8 @@ export interface WebRtcCallRequest {
   readonly model: string | undefined;
   /** A header of the request by its lower-case name: a CDN's say where the client is. */
   readonly header: (name: string) => string | undefined;
+  /** Address of the socket's other end. */
+  readonly remoteAddress: string | undefined;
   /** The token of a conversation that goes on over this call (docs/resumption.md). */
   readonly resume?: string | undefined;
 }

@@ -18,11 +18,11 @@ const OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n";
 
 /** A server with one call, `rtc_1`, that takes what it is offered, and notes it. */
 function createServer({ apiKey, fail }: { apiKey?: string; fail?: () => unknown } = {}) {
-  const requests: Omit<WebRtcCallRequest, "header">[] = [];
+  const requests: Omit<WebRtcCallRequest, "header" | "remoteAddress">[] = [];
   const wishes: object[] = [];
   const errors: unknown[] = [];
   const calls: CallDirectory = {
-    async openWebRtc({ header, ...request }) {
+    async openWebRtc({ header, remoteAddress: _, ...request }) {
       if (fail) throw fail();
       assert.equal(header("host"), "localhost:8080");
       requests.push(request);

@@ -27,6 +27,7 @@ import {
   thrownError,
   toResponse,
 } from "./http-error.ts";
+import { answerLab, type LabNetwork } from "./lab.ts";
 import { createOpenApi } from "./openapi.ts";
 
 /** What the shell knows of a request beyond the request. */
@@ -51,6 +52,8 @@ export interface SignalingOptions {
   readonly ready: () => boolean;
   /** The metrics, as Prometheus reads them. */
   readonly metrics: { readonly contentType: string; readonly render: () => string | Promise<string> };
+  /** A bad network that callers of this machine may choose for themselves; absent: there is none. */
+  readonly lab?: LabNetwork | undefined;
   /** Told of errors that are ours. */
   readonly onError: (error: unknown) => void;
   /** Life of a client secret that names none, seconds; default 600, as at OpenAI. */
@@ -68,7 +71,7 @@ const secretRequest = z.object({
 
 /** The application; give it requests with {@link SignalingBindings}. */
 export function createSignaling(options: SignalingOptions): Hono<Env> {
-  const { calls, auth, metrics, ready, version } = options;
+  const { calls, auth, metrics, ready, version, lab } = options;
   const app = new Hono<Env>();
   const seconds = () => options.now() / 1000;
 
@@ -103,6 +106,7 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
       defaults: grant?.kind === "secret" ? grant.session : undefined,
       model: req.query("model") || undefined,
       header: (name) => req.header(name),
+      remoteAddress: env.remoteAddress,
       ...(resume !== undefined && { resume }),
     });
     const headers = { "content-type": "application/sdp", location: `/v1/realtime/calls/${callId}` };
@@ -183,6 +187,11 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
     "/metrics",
     guarded(async () => new Response(await metrics.render(), { headers: { "content-type": metrics.contentType } })),
   );
+  if (lab) {
+    const answer = guarded(({ req, env }, grant) => answerLab(lab, req.raw, env.remoteAddress, grant));
+    app.get("/v1/lab/network", answer);
+    app.post("/v1/lab/network", answer);
+  }
   app.notFound(({ req }) => {
     return toResponse(
       requestError(404, "unknown_url", `Unknown request URL: ${req.method} ${req.path.slice(0, 200)}.`, null),
