@@ -409,7 +409,8 @@ test("a hum is void for whoever listens, and the sentence after it is a turn of 
 });
 
 test("what is said after a hum without a pause for breath interrupts, and begins where the words do", () => {
-  const { scene } = answered();
+  const { scene, utterance } = answered();
+  scene.send(utterance, 1100);
   scene.caller(256, "hum");
   scene.caller(192, false);
   scene.take();
@@ -418,6 +419,70 @@ test("what is said after a hum without a pause for breath interrupts, and begins
   assert(started?.type === "input_audio_buffer.speech_started");
   assert.ok(Math.abs(started.audio_start_ms - (1600 + 448 - 300)) <= 32, `${started.audio_start_ms}`);
   assert(rest.some((event) => event.type === "output_audio_buffer.cleared" || event.type === "response.done"));
+});
+
+test("a caller who goes on as soon as their turn was taken for over is heard whole", () => {
+  for (const pause of [0, 20, 40, 100, 300]) {
+    for (const interrupted of [false, true]) {
+      const { scene, utterance } = answered();
+      if (interrupted) {
+        // This turn began by taking the floor: what was decided then does not hold for what comes after it.
+        scene.send(utterance, 1100);
+        scene.caller(600, true);
+        scene.caller(500, false);
+      }
+      scene.caller(pause, false);
+      scene.take();
+      scene.caller(180, true);
+      scene.caller(800, false);
+      const types = scene.takeTypes();
+      const name = `${pause} ms, ${interrupted}`;
+      assert(types.includes("input_audio_buffer.speech_started"), name);
+      assert(types.includes("input_audio_buffer.committed"), name);
+      assert(types.includes("response.created"), name);
+    }
+  }
+});
+
+test("a short word is heard before the answer is, and while it has just begun", () => {
+  for (const heardMs of [0, 200, 700]) {
+    const { scene, utterance } = answered(serverPlayout, { sluice: { timeline: true } });
+    scene.send(utterance, heardMs);
+    scene.take();
+    scene.caller(80, true);
+    scene.caller(800, false);
+    const floor = scene.events.filter((event) => event.type === "sluice.floor");
+    assert.deepEqual(
+      floor.map(({ decision }) => decision),
+      ["stop"],
+      `${heardMs}`,
+    );
+    assert(scene.takeTypes().includes("input_audio_buffer.committed"));
+  }
+});
+
+test("a word that sounds like a hum, and what was hummed before a word, is part of a turn that goes on", () => {
+  const { scene } = answered();
+  scene.take();
+  scene.caller(256, "hum");
+  scene.caller(192, false);
+  scene.caller(320, true);
+  const [started] = scene.take();
+  assert(started?.type === "input_audio_buffer.speech_started");
+  assert.ok(started.audio_start_ms <= 1600, `${started.audio_start_ms}`); // where the hum began, or a little before
+  for (const [text, type] of [
+    ["two", "input_audio_buffer.speech_started"],
+    ["mhm", undefined],
+  ] as const) {
+    const { scene: dark } = answered(serverPlayout, {}, true);
+    dark.take();
+    dark.caller(256, "hum");
+    dark.caller(100, false);
+    const hearing = dark.commands.findLast((command) => command.kind === "hear");
+    assert(hearing);
+    dark.heard(hearing.itemId, { kind: "partial", text, stable: false });
+    assert.equal(dark.takeTypes()[0], type, text);
+  }
 });
 
 test("over a socket, too, a hum is not announced while the answer must still be sounding", () => {

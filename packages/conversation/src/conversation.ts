@@ -118,6 +118,8 @@ export interface EngineFailure {
 const MAX_TOOL_ROUNDS = 8;
 /** Less audio than this cannot be committed. */
 const SHORTEST_COMMIT_MS = 100;
+/** An answer that the caller has heard for less than this was not waited for: voice then goes on with the caller's turn. */
+const CONTINUES_MS = 1000;
 /** What the agent is told when nobody has said anything for `idle_timeout_ms`. */
 const IDLE_HINT = "The caller has been silent for a while. Say something short that helps them to go on.";
 
@@ -206,7 +208,8 @@ export class Conversation {
     this.#listener.contested = agentSpeaks && this.#floor.contestable;
     this.#listener.handleVoice(now, window);
     if (agentSpeaks ? !this.#listener.announced : this.#listener.holds) {
-      this.#floor.handleWindow(now, window, agentSpeaks, this.#listener.holds);
+      const continues = this.#playout.answerHeardMs(now) < CONTINUES_MS;
+      this.#floor.handleWindow(now, window, agentSpeaks, this.#listener.holds, continues);
     }
     this.#settle(now);
   }
@@ -712,6 +715,7 @@ export class Conversation {
         case "stopped": {
           const audio_end_ms = Math.round(event.audioEndMs);
           this.#send({ type: "input_audio_buffer.speech_stopped", audio_end_ms, item_id: event.itemId });
+          this.#floor.reset(); // what was decided in this turn says nothing of the next voice
           break;
         }
         case "committed":

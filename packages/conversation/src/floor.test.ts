@@ -119,6 +119,37 @@ test("a click ends before anything is decided, and the agent comes back at once"
   assert.equal(commands[1]?.at, 96);
 });
 
+test("windows that nobody asked about end a voice: the next one is judged for itself", () => {
+  const floor = new Floor(options);
+  hear(floor, [...times(2, QUIET), ...times(4, WORD)]);
+  for (let index = 0; index < 4; index++) {
+    const mediaMs = 2000 + index * WINDOW;
+    floor.handleWindow(mediaMs + WINDOW, { mediaMs, durationMs: WINDOW, ...WORD }, true, true);
+  }
+  const commands: FloorCommand[] = [];
+  for (let next = floor.nextCommand(); next; next = floor.nextCommand()) commands.push(next);
+  assert.deepEqual(kinds(commands), ["gain 0.25", "take speech", "gain 1"]);
+});
+
+test("who goes on with their turn takes the floor with a short word, but neither with a cough nor with a hum", () => {
+  const decided = (sounds: readonly Sound[]) => {
+    const floor = new Floor(options);
+    const kinds: string[] = [];
+    sounds.forEach((sound, index) => {
+      const window = { mediaMs: index * WINDOW, durationMs: WINDOW, ...sound };
+      floor.handleWindow((index + 1) * WINDOW, window, true, true, true);
+      for (let next = floor.nextCommand(); next; next = floor.nextCommand())
+        if (next.kind !== "duck") kinds.push(`${next.kind} ${next.decision.reason}`);
+    });
+    return kinds;
+  };
+  assert.deepEqual(decided([...times(2, WORD), ...times(10, QUIET)]), ["take speech"]);
+  assert.deepEqual(decided([...times(4, HISS), ...times(2, WORD), ...times(10, QUIET)]), ["take speech"]);
+  assert.deepEqual(decided([...times(5, BREATH), ...times(2, WORD), ...times(10, QUIET)]), ["pass noise"]);
+  assert.deepEqual(decided([...times(8, HUM), ...times(10, QUIET)]), ["pass hum"]);
+  assert.deepEqual(decided([WORD, ...times(10, QUIET)]), ["pass short"]);
+});
+
 test("words decide before sounds do: stop at once, go on with a yeah", () => {
   const patient = { ...options, stopAfterMs: 1000 };
   const stop = hear(new Floor(patient), [...times(10, QUIET), ...times(8, WORD)], { words: new Map([[11, "Stop!"]]) });

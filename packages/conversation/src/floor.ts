@@ -63,6 +63,8 @@ interface Burst {
   duckedAt: Milli | undefined;
   soft: boolean; // the agent still is
   verdict: "open" | "passed" | "taken";
+  /** The caller was probably not done when the agent's turn came: nobody says "mhm" to an answer that was not heard yet. */
+  continues: boolean;
   /** What was speech when it was passed over. */
   passedSpeechMs: Milli;
 }
@@ -113,6 +115,8 @@ export class Floor {
   #agentSpeaks = false;
   #callerSpeaks = false;
   #words: string | undefined;
+  #seenMs: Milli = 0; // where the windows so far end
+  #continued: Burst | undefined; // the first voice that was passed over although the caller may be going on
 
   /** `undefined`: the caller never takes the floor. */
   constructor(options: FloorOptions | undefined) {
@@ -131,20 +135,25 @@ export class Floor {
 
   /**
    * Takes one window; windows come in order. `agentSpeaks`: it has, or is about to have, the floor. `callerSpeaks`: the
-   * endpointer is sure of a voice, without which nobody takes the floor.
+   * endpointer is sure of a voice, without which nobody takes the floor. `continues`: the caller's turn was taken for over
+   * so lately that voice most probably goes on with it. Then short words count, too; a cough and a hum still do not.
    */
-  handleWindow(now: Milli, window: VoiceWindow, agentSpeaks: boolean, callerSpeaks: boolean): void {
+  handleWindow(now: Milli, window: VoiceWindow, agentSpeaks: boolean, callerSpeaks: boolean, continues = false): void {
     this.handleTimeout(now);
     this.#agentSpeaks = agentSpeaks;
     this.#callerSpeaks = callerSpeaks;
     const options = this.#options;
     if (!options) return;
+    // Nobody asked for a while: what was before is over, and what was decided of it does not hold for what comes.
+    if (this.#burst && window.mediaMs - this.#seenMs >= PAUSE_MS) this.#endBurst(now, this.#burst);
+    this.#seenMs = window.mediaMs + window.durationMs;
     const loudDb = Math.max(-100, ...window.levels);
     const loud = loudDb > this.#noiseDb + LOUD_DB;
     if (this.#isVoice(window, loud, options) && loudDb > (this.#burst?.peakDb ?? -100) - HANGOVER_DB) {
       this.#hearVoice(now, window, loudDb);
     } else this.#hearPause(now, window, loud && (loudDb > BREATH_DB || this.#breathMs > 0));
     this.#noiseDb = Math.max(-90, Math.min(loudDb, this.#noiseDb + NOISE_RISE_DB));
+    if (continues && this.#burst) this.#burst.continues = true;
     this.#judge(now, options);
   }
 
@@ -152,6 +161,8 @@ export class Floor {
   handleWords(now: Milli, words: string): void {
     this.#words = words;
     if (this.#options) this.#judge(now, this.#options);
+    // Words come after the voice: what was taken for a hum may have been one.
+    if (!this.#burst && this.#continued && this.#saysMore()) this.#take(now, this.#continued, "words");
   }
 
   handleTimeout(now: Milli): void {
@@ -175,6 +186,7 @@ export class Floor {
     this.#words = undefined;
     this.#breathMs = 0;
     this.#humMs = 0;
+    this.#continued = undefined;
   }
 
   #isVoice({ probability, prosody }: VoiceWindow, loud: boolean, { threshold }: FloorOptions): boolean {
@@ -210,7 +222,16 @@ export class Floor {
     this.#humMs = 0;
     this.#words = undefined; // what was understood before is of what was said before
     const sounds = { peakDb: -100, voicedMs: 0, speechMs: 0, humMs, noiseMs, quietMs: 0 };
-    return { onsetAt, onsetMs, ...sounds, duckedAt: undefined, soft: false, verdict: "open", passedSpeechMs: 0 };
+    return {
+      onsetAt,
+      onsetMs,
+      ...sounds,
+      duckedAt: undefined,
+      soft: false,
+      verdict: "open",
+      continues: false,
+      passedSpeechMs: 0,
+    };
   }
 
   #hearPause(now: Milli, window: VoiceWindow, loud: boolean): void {
@@ -225,8 +246,21 @@ export class Floor {
     burst.quietMs += durationMs;
     if (breath) burst.noiseMs += durationMs;
     if (burst.quietMs < PAUSE_MS) return;
-    if (burst.verdict === "open") this.#pass(now, burst, burst.noiseMs >= COUGH_NOISE_MS ? "noise" : "short");
+    this.#endBurst(now, burst);
+  }
+
+  #endBurst(now: Milli, burst: Burst): void {
+    if (burst.verdict === "open") {
+      if (this.#goesOn(burst)) this.#take(now, burst, "speech");
+      else this.#pass(now, burst, burst.noiseMs >= COUGH_NOISE_MS ? "noise" : "short");
+    }
     this.#burst = undefined;
+  }
+
+  /** Whether it is the rest of what the caller had to say, however short. */
+  #goesOn(burst: Burst): boolean {
+    if (!burst.continues || !this.#callerSpeaks || isCough(burst) || isHum(burst)) return false;
+    return burst.voicedMs >= UNCONTESTED_MS;
   }
 
   /** What need not wait for the deadline. */
@@ -238,8 +272,8 @@ export class Floor {
       else if (burst.speechMs - burst.passedSpeechMs >= UNCONTESTED_MS) this.#take(now, burst, "speech");
       return;
     }
-    if (this.#says(isStopWord)) return this.#take(now, burst, "words");
-    if (this.#says(isBackchannel) && burst.voicedMs < LONGEST_BACKCHANNEL_MS) return;
+    if (this.#says(isStopWord) || (burst.continues && this.#saysMore())) return this.#take(now, burst, "words");
+    if (!burst.continues && this.#says(isBackchannel) && burst.voicedMs < LONGEST_BACKCHANNEL_MS) return;
     if (burst.verdict === "passed") {
       const speaks = burst.speechMs - burst.passedSpeechMs >= SECOND_THOUGHT_MS;
       if (speaks || burst.humMs >= LONGEST_HUM_MS) this.#take(now, burst, "speech");
@@ -249,9 +283,10 @@ export class Floor {
   /** The deadline: whatever it is, the agent does not stay in between. */
   #decide(now: Milli): void {
     const burst = this.#burst!;
-    if (this.#says(isBackchannel)) return this.#pass(now, burst, "words");
+    if (this.#goesOn(burst) && this.#agentSpeaks) return this.#take(now, burst, "speech");
+    if (!burst.continues && this.#says(isBackchannel)) return this.#pass(now, burst, "words");
     if (isCough(burst)) return this.#pass(now, burst, "noise");
-    if (burst.humMs > 2 * burst.speechMs) return this.#pass(now, burst, "hum");
+    if (isHum(burst)) return this.#pass(now, burst, "hum");
     if (burst.quietMs > 0) return this.#pass(now, burst, "short");
     if (!this.#callerSpeaks) return this.#pass(now, burst, "noise");
     if (this.#agentSpeaks) this.#take(now, burst, "speech");
@@ -261,15 +296,22 @@ export class Floor {
     return this.#words !== undefined && test(this.#words, this.#options?.language);
   }
 
+  /** Whether words are there that are more than a sign of listening. */
+  #saysMore(): boolean {
+    return (this.#words ?? "").trim() !== "" && !this.#says(isBackchannel);
+  }
+
   #take(now: Milli, burst: Burst, reason: FloorReason): void {
     burst.verdict = "taken";
     const decision = describe(now, burst, true, reason);
-    this.#commands.push({ kind: "take", onsetMs: burst.onsetMs, decision });
+    this.#commands.push({ kind: "take", onsetMs: this.#continued?.onsetMs ?? burst.onsetMs, decision });
+    this.#continued = undefined;
     this.#restore(0); // what comes next is as loud as ever; what was cut has faded by then
   }
 
   #pass(now: Milli, burst: Burst, reason: FloorReason): void {
     burst.verdict = "passed";
+    if (burst.continues && reason !== "noise") this.#continued ??= burst;
     // Speech that nobody was sure of by then need not begin anew.
     const unsure = !this.#callerSpeaks && reason === "noise";
     burst.passedSpeechMs = unsure ? burst.speechMs - SECOND_THOUGHT_MS + WINDOW_MS : burst.speechMs;
@@ -300,6 +342,10 @@ function isBreath({ periodicity, brightDb }: Prosody): boolean {
 
 function isClear(burst: Burst): boolean {
   return burst.speechMs >= Math.max(CLEAR_SPEECH_MS, burst.humMs / 2) && !isCough(burst);
+}
+
+function isHum({ humMs, speechMs }: Burst): boolean {
+  return humMs > 2 * speechMs;
 }
 
 function isCough({ noiseMs, speechMs }: Burst): boolean {

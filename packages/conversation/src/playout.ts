@@ -212,6 +212,16 @@ export class Playout {
     return this.#tracks.some((track) => !track.out);
   }
 
+  /** How much the caller has heard of what plays, 0 when nothing does; Infinity where it does not answer a spoken turn. */
+  answerHeardMs(now: Milli): Milli {
+    let heardMs = 0;
+    for (const { out, turn, ledger } of this.#tracks) {
+      if (out || ledger.firstSentAt === undefined) continue;
+      heardMs += turn ? ledger.heardMs(now) : Infinity;
+    }
+    return heardMs;
+  }
+
   /** All buffers are emptied: closes every utterance that was not out. */
   cut(now: Milli): readonly CutUtterance[] {
     const cut = this.#tracks.filter((track) => !track.out);

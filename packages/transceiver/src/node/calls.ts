@@ -133,6 +133,7 @@ export class Calls {
         this.#metrics().handleTurn(report);
         trace?.handleTurn(report);
       },
+      onDecision: (decision) => this.#metrics().handleDecision(decision),
       onFailure: (code) => trace?.handleFailure(now(), code),
       onEnded: (reason) => {
         trace?.handleEnded(now(), reason);

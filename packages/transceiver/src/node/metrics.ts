@@ -1,5 +1,5 @@
 /** What a transceiver counts, for Prometheus; names as in the alerts that ship with it. */
-import type { TurnReport } from "@sluice/conversation";
+import type { FloorDecision, TurnReport } from "@sluice/conversation";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
 /** A source of counters that are kept elsewhere, read when they are asked for: `{ reason: count }`. */
@@ -16,6 +16,7 @@ export class Metrics {
   readonly #turn: Histogram<"clock">;
   readonly #stage: Histogram<"stage">;
   readonly #frames: Counter<"origin">;
+  readonly #decisions: Counter<"decision" | "reason">;
 
   constructor(active: () => number) {
     const registers = [this.registry];
@@ -48,6 +49,12 @@ export class Metrics {
       name: "uplink_frames_total",
       help: "Frames of the caller's utterances by how they came to be.",
       labelNames: ["origin"],
+      registers,
+    });
+    this.#decisions = new Counter({
+      name: "floor_decisions_total",
+      help: "Voice of the caller while the agent had the floor: what stopped the agent, and what was passed over, and why.",
+      labelNames: ["decision", "reason"],
       registers,
     });
   }
@@ -113,6 +120,10 @@ export class Metrics {
     this.#turn.observe({ clock: timeline.clock }, timeline.totalMs / 1000);
     for (const { name, ms } of timeline.stages) this.#stage.observe({ stage: name }, Math.max(0, ms) / 1000);
     for (const [origin, count] of Object.entries(frames)) this.#frames.inc({ origin }, count);
+  }
+
+  handleDecision({ stop, reason }: FloorDecision): void {
+    this.#decisions.inc({ decision: stop ? "stop" : "continue", reason });
   }
 
   /** The text of `/metrics`. */
