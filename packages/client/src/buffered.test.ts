@@ -15,7 +15,7 @@ const frame = (n: number): CapturedFrame => ({
 });
 
 /** A pipe over a channel and a sound device that note what is done with them. */
-function begin({ frames = true } = {}) {
+function begin({ frames = true, opening }: { frames?: boolean; opening?: Promise<void> } = {}) {
   const done: string[] = [];
   const outgoing: { readonly type: string }[] = [];
   const captured: CapturedFrame[] = [];
@@ -64,7 +64,7 @@ function begin({ frames = true } = {}) {
       heard = it;
       return channel;
     },
-    sound,
+    opening ? opening.then(() => sound) : sound,
     listener,
   );
   return {
@@ -104,6 +104,20 @@ test("what was said before the session is there goes first, all of it", () => {
   transport.begin(0);
   capture(1);
   assert.deepEqual(done, ["frames 0 1 2", "frames 3"]);
+});
+
+test("dialling does not wait for the sound device; what comes before it is open is played then", async () => {
+  const { promise: opening, resolve: open } = Promise.withResolvers<void>();
+  const { transport, heard, done } = begin({ opening });
+  let isUp = false;
+  const up = transport.dial().then(() => (isUp = true));
+  heard.onMessage("first");
+  heard.onFrames(utterance, [{ time: 0, packet: Uint8Array.of(1) }]);
+  await new Promise(setImmediate);
+  assert.deepEqual([done, isUp], [[], false]);
+  open();
+  await up;
+  assert.deepEqual(done, ["message first", "play a 0"]);
 });
 
 test("a resumed connection sends what the last one did not bring over", () => {

@@ -60,7 +60,9 @@ interface Upsampled {
 /** A pipe of events and buffered speech. */
 export class BufferedTransport implements Transport {
   readonly #channel: Channel;
-  readonly #sound: Sound | undefined;
+  #sound: Sound | undefined;
+  readonly #soundReady: Promise<void> | undefined;
+  #held: (() => void)[] | undefined; // what came before the sound device was open
   readonly #listener: TransportListener;
   readonly #items = new Map<string, string[]>(); // by response
   readonly #upsampled = new Map<string, Upsampled>();
@@ -71,14 +73,28 @@ export class BufferedTransport implements Transport {
   #before: { at: Milli; received: number; sent: number } | undefined;
   #closed = false;
 
-  constructor(connect: (listener: ChannelListener) => Channel, sound: Sound | undefined, listener: TransportListener) {
-    this.#sound = sound;
+  /** `sound` may still be opening: dialling does not wait for it. */
+  constructor(
+    connect: (listener: ChannelListener) => Channel,
+    sound: Sound | Promise<Sound> | undefined,
+    listener: TransportListener,
+  ) {
+    if (sound instanceof Promise) {
+      this.#held = [];
+      this.#soundReady = sound.then((opened) => {
+        this.#sound = opened;
+        const held = this.#held ?? [];
+        this.#held = undefined;
+        for (const work of held) this.#withSound(work);
+      });
+      this.#soundReady.catch(() => undefined); // told where it is awaited
+    } else this.#sound = sound;
     this.#listener = listener;
     this.#channel = connect({
-      onMessage: (text) => listener.onMessage(text),
-      onFrames: (utterance, frames) => this.#play(utterance, frames),
-      onFinished: ({ itemId }) => sound?.speaker?.end(itemId),
-      onReset: ({ itemId }) => sound?.speaker?.cut([itemId]),
+      onMessage: (text) => this.#withSound(() => listener.onMessage(text)),
+      onFrames: (utterance, frames) => this.#withSound(() => this.#play(utterance, frames)),
+      onFinished: ({ itemId }) => this.#withSound(() => this.#sound?.speaker?.end(itemId)),
+      onReset: ({ itemId }) => this.#withSound(() => this.#sound?.speaker?.cut([itemId])),
       onClosed: (reason, lost) => {
         if (this.#closed) return;
         this.close();
@@ -96,7 +112,7 @@ export class BufferedTransport implements Transport {
   }
 
   async dial(): Promise<void> {
-    await this.#channel.dial();
+    await Promise.all([this.#channel.dial(), this.#soundReady]);
   }
 
   send(text: string): void {
@@ -214,6 +230,11 @@ export class BufferedTransport implements Transport {
     if (this.#begun && recorder) recorder.onFrame = undefined;
     if (this.#begun && speaker) speaker.onReport = undefined;
     this.#channel.close();
+  }
+
+  #withSound(work: () => void): void {
+    if (this.#held) this.#held.push(work);
+    else if (!this.#closed) work();
   }
 
   #play(utterance: SpokenUtterance, frames: readonly AudioFrame[]): void {

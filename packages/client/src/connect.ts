@@ -10,7 +10,7 @@ import type { TransportKind } from "./transport.ts";
 import { openMeterHost } from "./voice-meter.ts";
 import { prepareWebRtc, WebRtcTransport } from "./webrtc.ts";
 import { WebSocketChannel } from "./websocket.ts";
-import { WebTransportChannel } from "./webtransport.ts";
+import { prepareWebTransport, WebTransportChannel } from "./webtransport.ts";
 
 /** Settings of a session, as `session.update` takes them; all optional. */
 export type SessionSettings = Omit<ClientEventInput<"session.update">["session"], "type" | "sluice">;
@@ -124,12 +124,24 @@ export async function connect(options: ConnectOptions = {}): Promise<Conversatio
   return conversation;
 }
 
+/** What {@link prepare} may know of the conversation to come: the same as {@link connect} will be told. */
+export type PrepareOptions = Pick<ConnectOptions, "url" | "transport" | "model" | "token">;
+
 /**
- * Makes the first {@link connect} of a page faster; call it when the page is idle. Asks the person nothing, sends
- * nothing, and does no harm where it fails.
+ * Makes the next {@link connect} of a page faster; call it when the page is idle, or when a person is about to begin. Asks
+ * the person nothing, and does no harm where it fails. Without options it sends nothing. With them, which `connect` is to
+ * be given too, it fetches over WebTransport what a session is opened with: that saves a round trip for the next 25 s.
  */
-export async function prepare(): Promise<void> {
-  if (typeof RTCPeerConnection !== "undefined") await prepareWebRtc();
+export async function prepare(options?: PrepareOptions): Promise<void> {
+  const wants = (kind: TransportKind) => [undefined, "auto", kind].includes(options?.transport);
+  const work: Promise<unknown>[] = [];
+  if (typeof RTCPeerConnection !== "undefined" && wants("webrtc")) work.push(prepareWebRtc());
+  if (options && typeof WebTransport !== "undefined" && wants("webtransport")) {
+    work.push(
+      prepareWebTransport({ callsUrl: serverUrl(options, "v1/realtime/calls"), token: options.token, leadMs: LEAD_MS }),
+    );
+  }
+  await Promise.allSettled(work);
 }
 
 /** What one conversation opens its pipes with, the first and those after it. */
@@ -253,7 +265,7 @@ class Opening {
     return this.#sound;
   }
 
-  #make(kind: TransportKind, resume: string | undefined, signal: AbortSignal): Candidate | Promise<Candidate> {
+  #make(kind: TransportKind, resume: string | undefined, signal: AbortSignal): Candidate {
     const { token, playout = true } = this.#options;
     if (kind === "webrtc") {
       const callsUrl = this.#url("v1/realtime/calls", resume);
@@ -268,12 +280,11 @@ class Opening {
       }
       return candidate;
     }
-    const make = (sound: Sound | undefined) =>
-      new Candidate((listener) => {
-        const connect = (heard: ChannelListener) => this.#channel(kind, resume, sound !== undefined, signal, heard);
-        return new BufferedTransport(connect, sound, listener);
-      });
-    return this.#wantsSound ? this.#openSound().then(make) : make(undefined);
+    const sound = this.#wantsSound ? this.#openSound() : undefined;
+    return new Candidate((listener) => {
+      const connect = (heard: ChannelListener) => this.#channel(kind, resume, sound !== undefined, signal, heard);
+      return new BufferedTransport(connect, sound, listener);
+    });
   }
 
   #channel(
@@ -294,13 +305,18 @@ class Opening {
   }
 
   #url(path: string, resume: string | undefined): URL {
-    const here = typeof location === "undefined" ? undefined : location;
-    const base = new URL(this.#options.url ?? here?.origin ?? "http://localhost:8080", here?.href);
-    const url = new URL(path, directory(base));
-    if (this.#options.model !== undefined) url.searchParams.set("model", this.#options.model);
+    const url = serverUrl(this.#options, path);
     if (resume !== undefined) url.searchParams.set("resume", resume);
     return url;
   }
+}
+
+function serverUrl({ url: given, model }: PrepareOptions, path: string): URL {
+  const here = typeof location === "undefined" ? undefined : location;
+  const base = new URL(given ?? here?.origin ?? "http://localhost:8080", here?.href);
+  const url = new URL(path, directory(base));
+  if (model !== undefined) url.searchParams.set("model", model);
+  return url;
 }
 
 // URL resolution replaces the last segment unless it ends in a slash.

@@ -1,7 +1,7 @@
 /** The browser SDK of Sluice: `connect()` and talk. */
 export type { ClientEventInput, ServerEvent } from "@sluice/realtime";
 export type { Milli } from "./clock-sync.ts";
-export { type ConnectOptions, connect, prepare, type SessionSettings } from "./connect.ts";
+export { type ConnectOptions, connect, type PrepareOptions, prepare, type SessionSettings } from "./connect.ts";
 export type {
   Conversation,
   ConversationEvents,

@@ -31,6 +31,29 @@ export interface WebTransportOptions {
   readonly signal: AbortSignal;
 }
 
+/** Answers that were fetched ahead, by what was asked; each opens one session. */
+const ahead = new Map<string, { readonly answer: WebTransportCallAnswer; readonly until: number }>();
+/** Less than the server's 30 s: the answer travelled, and the session has to be opened yet. */
+const AHEAD_MS = 25_000;
+const keyOf = ({ callsUrl, token }: Pick<WebTransportOptions, "callsUrl" | "token">) => `${callsUrl} ${token ?? ""}`;
+
+/** Asks for what the next session is opened with, and keeps it for as long as it is good. */
+export async function prepareWebTransport(options: Omit<WebTransportOptions, "signal">): Promise<void> {
+  const answer = await ask({ ...options, signal: new AbortController().signal });
+  ahead.clear(); // one page, one server: nothing heaps up
+  ahead.set(keyOf(options), { answer, until: performance.now() + AHEAD_MS });
+}
+
+async function ask({ callsUrl, token, leadMs, signal }: WebTransportOptions): Promise<WebTransportCallAnswer> {
+  const text = JSON.stringify({ transport: "webtransport", lead_ms: leadMs, events: "server" });
+  const response = await postCall(callsUrl, token, { type: "application/json", text }, signal);
+  const answer = (await response.json().catch(() => undefined)) as Partial<WebTransportCallAnswer> | undefined;
+  if (typeof answer?.url !== "string" || !Array.isArray(answer.certificate_hashes)) {
+    throw new BadAnswer(`${callsUrl.origin} offers no WebTransport`);
+  }
+  return answer as WebTransportCallAnswer;
+}
+
 /** More waits in the recorder, not in the stack. */
 const MAX_UNSENT = 1024 * 1024;
 
@@ -62,15 +85,41 @@ export class WebTransportChannel implements Channel {
   }
 
   async dial(): Promise<void> {
-    const { callsUrl, token, leadMs, signal } = this.#options;
-    const body = { type: "application/json", text: JSON.stringify({ transport: "webtransport", lead_ms: leadMs }) };
-    const response = await postCall(callsUrl, token, body, signal);
-    const answer = (await response.json().catch(() => undefined)) as Partial<WebTransportCallAnswer> | undefined;
-    if (typeof answer?.url !== "string" || !Array.isArray(answer.certificate_hashes)) {
-      throw new BadAnswer(`${callsUrl.origin} offers no WebTransport`);
-    }
+    const { signal } = this.#options;
+    const key = keyOf(this.#options);
+    const fetched = ahead.get(key);
+    ahead.delete(key);
+    // One that the server no longer knows is as good as none.
+    const early =
+      fetched && performance.now() < fetched.until
+        ? await this.#open(fetched.answer).catch(() => undefined)
+        : undefined;
     signal.throwIfAborted();
-    if (this.#closed) return;
+    const opened = early ?? (await this.#open(await ask(this.#options)));
+    signal.throwIfAborted();
+    if (!opened) return;
+    const { session, answer } = opened;
+    session.closed.then(
+      (info) => this.#handleClosed(info.closeCode ?? 0, info.reason ?? ""),
+      (cause) => this.#handleLost(cause),
+    );
+    const isTheirs = answer.events === "server";
+    const stream = isTheirs
+      ? await firstOf(session.incomingBidirectionalStreams)
+      : await session.createBidirectionalStream();
+    this.#events = new Outgoing(stream.writable, (bytes) => this.#count(bytes));
+    if (!isTheirs) this.#events.write(encodeEventsStart());
+    for (const text of this.#queued.splice(0)) this.send(text);
+    this.#datagrams = session.datagrams.writable.getWriter();
+    this.#hangUp = () => session.close({ closeCode: closeCodes.ended, reason: "" });
+    // Streams break when the session is closed; `closed` tells why.
+    this.#readEvents(stream.readable, isTheirs).catch(() => undefined);
+    this.#readUtterances(session.incomingUnidirectionalStreams).catch(() => undefined);
+  }
+
+  async #open(answer: WebTransportCallAnswer) {
+    this.#options.signal.throwIfAborted();
+    if (this.#closed) return undefined;
     const hashes = answer.certificate_hashes.map((hash) => ({
       algorithm: "sha-256",
       value: Uint8Array.from(atob(hash), (char) => char.charCodeAt(0)),
@@ -86,19 +135,7 @@ export class WebTransportChannel implements Channel {
     } catch (cause) {
       throw new ServerUnreachable(`no QUIC to ${new URL(answer.url).host}`, { cause });
     }
-    session.closed.then(
-      (info) => this.#handleClosed(info.closeCode ?? 0, info.reason ?? ""),
-      (cause) => this.#handleLost(cause),
-    );
-    const stream = await session.createBidirectionalStream();
-    this.#events = new Outgoing(stream.writable, (bytes) => this.#count(bytes));
-    this.#events.write(encodeEventsStart());
-    for (const text of this.#queued.splice(0)) this.send(text);
-    this.#datagrams = session.datagrams.writable.getWriter();
-    this.#hangUp = () => session.close({ closeCode: closeCodes.ended, reason: "" });
-    // Streams break when the session is closed; `closed` tells why.
-    this.#readEvents(stream.readable).catch(() => undefined);
-    this.#readUtterances(session.incomingUnidirectionalStreams).catch(() => undefined);
+    return { session, answer };
   }
 
   send(text: string): void {
@@ -149,12 +186,16 @@ export class WebTransportChannel implements Channel {
     this.sent += bytes;
   }
 
-  async #readEvents(readable: ReadableStream<Uint8Array>): Promise<void> {
+  async #readEvents(readable: ReadableStream<Uint8Array>, saysKind: boolean): Promise<void> {
     const decoder = new EventDecoder();
+    let kind = saysKind ? new KindDecoder() : undefined;
     for await (const bytes of pieces(readable)) {
       if (this.#closed) return;
       this.received += bytes.length;
-      const events = decoder.push(bytes);
+      const start = kind ? kind.push(bytes) : { kind: streamKinds.events, rest: bytes };
+      if (!start) continue;
+      kind = undefined;
+      const events = start.kind === streamKinds.events ? decoder.push(start.rest) : undefined;
       if (!events) return this.#break("the server broke the wire format");
       for (const event of events) this.#listener.onMessage(event);
     }
@@ -283,6 +324,12 @@ async function* pieces<Piece>(stream: ReadableStream<Piece>): AsyncGenerator<Pie
   } finally {
     reader.releaseLock();
   }
+}
+
+/** The first of them; what comes after it is nobody's. */
+async function firstOf<Piece>(stream: ReadableStream<Piece>): Promise<Piece> {
+  for await (const piece of pieces(stream)) return piece;
+  throw new ConnectionLost("the session ended before it began");
 }
 
 /** What refuses a stream of a kind that nobody knows. */

@@ -141,6 +141,7 @@ export {
 export { decodeVarint, encodeVarint, type Varint, varintSize, writeVarint } from "./varint.ts";
 export {
   DEFAULT_LEAD_MS,
+  type EventsOpener,
   MAX_LEAD_MS,
   type ParsedWebTransportCall,
   parseWebTransportCall,

@@ -16,7 +16,12 @@ export interface WebTransportCallBody {
   readonly session?: object | undefined;
   /** How much speech the client holds beyond the ear, milliseconds: 0 to {@link MAX_LEAD_MS}, default {@link DEFAULT_LEAD_MS}. */
   readonly lead_ms?: number | undefined;
+  /** Who opens the event stream, default `client`. `server`: it comes with the session, a round trip sooner. */
+  readonly events?: EventsOpener | undefined;
 }
+
+/** Who opens the event stream of a session. */
+export type EventsOpener = "client" | "server";
 
 /** The JSON that answers it. */
 export interface WebTransportCallAnswer {
@@ -28,12 +33,15 @@ export interface WebTransportCallAnswer {
   readonly certificate_hashes: readonly string[];
   /** Unix seconds: after it the URL opens nothing. */
   readonly expires_at: number;
+  /** `server`: the server opens the event stream, as the client asked; absent: the client does. */
+  readonly events?: "server" | undefined;
 }
 
 /** A client's wish, checked. */
 export interface WebTransportCallRequest {
   readonly session: SessionPatch | undefined;
   readonly leadMs: number;
+  readonly events: EventsOpener;
 }
 
 /** What the body of a call turned out to be. */
@@ -47,12 +55,16 @@ export function parseWebTransportCall(value: unknown): ParsedWebTransportCall {
     return { ok: false, error: invalidRequest("invalid_value", message, param, undefined) };
   };
   if (typeof value !== "object" || value === null) return fail("Expected a JSON object.", null);
-  const { transport, session, lead_ms = DEFAULT_LEAD_MS } = value as Record<string, unknown>;
+  const { transport, session, lead_ms = DEFAULT_LEAD_MS, events = "client" } = value as Record<string, unknown>;
   if (transport !== "webtransport") return fail("Invalid 'transport': expected 'webtransport'.", "transport");
   if (typeof lead_ms !== "number" || !(lead_ms >= 0 && lead_ms <= MAX_LEAD_MS)) {
     return fail(`Invalid 'lead_ms': expected a number from 0 to ${MAX_LEAD_MS}.`, "lead_ms");
   }
-  if (session === undefined || session === null) return { ok: true, request: { session: undefined, leadMs: lead_ms } };
+  if (events !== "client" && events !== "server") {
+    return fail("Invalid 'events': expected 'client' or 'server'.", "events");
+  }
+  const rest = { leadMs: lead_ms, events } as const;
+  if (session === undefined || session === null) return { ok: true, request: { session: undefined, ...rest } };
   const parsed = parseSession(session);
-  return parsed.ok ? { ok: true, request: { session: parsed.session, leadMs: lead_ms } } : parsed;
+  return parsed.ok ? { ok: true, request: { session: parsed.session, ...rest } } : parsed;
 }

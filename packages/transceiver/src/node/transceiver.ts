@@ -70,8 +70,18 @@ export interface TransceiverOptions {
   /** The longest call. Default one hour, as at OpenAI. */
   readonly maxCallMs?: Milli | undefined;
   readonly log: Logger;
+  /** For measurements. */
+  readonly study?: StudyOptions | undefined;
   /** Where calls are recorded as OpenTelemetry spans; default nowhere. */
   readonly tracer?: Tracer | undefined;
+}
+
+/** What only a study of pipes sets. */
+export interface StudyOptions {
+  /** False: WebRTC as its critics describe it, to be compared with. Default true. */
+  readonly repair?: boolean | undefined;
+  /** Stands between each pipe and its conversation, and passes everything on. `model`: as the client asked. */
+  readonly tap?: ((listener: LinkListener, model: string | undefined) => LinkListener) | undefined;
 }
 
 /** What calls over WebTransport need. */
@@ -141,6 +151,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     opus,
     maxSessions: options.maxCalls,
     maxSessionMs: maxCallMs,
+    repair: options.study?.repair,
     now,
     log,
     onQuic: options.webTransport && ((packet, from, confirm) => webTransport?.handleDatagram(packet, from, confirm)),
@@ -157,9 +168,9 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
       maxSessions: maxCalls,
       hasRoom: () => calls.hasRoom,
       accept(link, { id, model: asked, settings, resume }) {
-        if (resume !== undefined) return calls.resume(resume, link) ?? endAtOnce(link);
+        if (resume !== undefined) return tap(calls.resume(resume, link) ?? endAtOnce(link), asked);
         if (!calls.hasRoom) throw new AtCapacity();
-        return calls.begin(link, { id, pipe: "webtransport", model: asked, defaults: settings });
+        return tap(calls.begin(link, { id, pipe: "webtransport", model: asked, defaults: settings }), asked);
       },
       send: (packet, to) => webRtc.send(packet, to),
       createEventId: () => createId("event"),
@@ -169,6 +180,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
   const lab = options.lab?.(webRtc.udpPort);
   const detour = (remoteAddress: string | undefined, header: Header) =>
     isFromHere(remoteAddress, header) ? lab?.place : undefined;
+  const tap = (listener: LinkListener, asked: string | undefined) => options.study?.tap?.(listener, asked) ?? listener;
   const relayFor = (header: Header) =>
     options.relays && chooseRelay(options.relays.public, readWhereabouts(header, options.relays.regionHeaders));
   const directory: CallDirectory = {
@@ -178,18 +190,22 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
       return webRtc.answer(
         offer,
         (link, id) =>
-          resume === undefined
-            ? calls.begin(link, { id, pipe: "webrtc", model: asked, dialect, defaults: [defaults, session] })
-            : (calls.resume(resume, link) ?? endAtOnce(link)),
+          tap(
+            resume === undefined
+              ? calls.begin(link, { id, pipe: "webrtc", model: asked, dialect, defaults: [defaults, session] })
+              : (calls.resume(resume, link) ?? endAtOnce(link)),
+            asked,
+          ),
         detour(remoteAddress, header) ?? relayFor(header),
       );
     },
-    openWebTransport({ session, defaults, model: asked, leadMs, header, remoteAddress, resume }) {
+    openWebTransport({ session, defaults, model: asked, leadMs, events, header, remoteAddress, resume }) {
       if (!webTransport) throw new TransportUnavailable("this server has no QUIC engine: use WebRTC or a WebSocket");
       if (resume === undefined && !calls.hasRoom) throw new AtCapacity();
       const place =
         detour(remoteAddress, header) ?? relayFor(header) ?? choosePlace(webRtc.places, remoteAddress, header);
-      const wish = { settings: [defaults, session], model: asked, leadMs, origin: header("origin"), place, resume };
+      const origin = header("origin");
+      const wish = { settings: [defaults, session], model: asked, leadMs, events, origin, place, resume };
       const answer = webTransport.open(wish);
       if (answer) return answer;
       throw new SettingsTooLong("The session is too long for a URL: send the rest of it as session.update.");

@@ -62,10 +62,18 @@ export interface WebRtcServerOptions {
   readonly handshakeTimeoutMs?: Milli | undefined;
   /** Default 30,000 (RFC 7675). */
   readonly consentMs?: Milli | undefined;
+  /** Whether media is repaired and paced as well as we can; default true. False is what it is compared with: {@link UNREPAIRED}. */
+  readonly repair?: boolean | undefined;
   /** Monotonic clock. */
   readonly now: () => Milli;
   readonly log: Logger;
 }
+
+/**
+ * WebRTC as its critics describe it: nothing is asked for again or sent twice, what is not there when its turn comes is given
+ * up, and the sender sleeps before every packet.
+ */
+const UNREPAIRED = { uplink: { minWaitMs: 0, maxWaitMs: 0 }, downlink: { pacing: "sleep" } } as const;
 
 /** Datagrams that reached no session, by reason. */
 export interface WebRtcDrops {
@@ -303,7 +311,8 @@ class Server implements WebRtcServer {
 
   async #open(offer: Offer, accept: Accept, candidate?: Address): Promise<{ callId: string; answer: string }> {
     const { opus, keyRing, serverId, now, log } = this.#options;
-    const red = offer.audio?.redPayloadType;
+    const { repair = true } = this.#options;
+    const red = repair ? offer.audio?.redPayloadType : undefined;
     // In-band FEC costs CPU and delay: only for those whom RED does not repair.
     const [decoder, earlyDecoder, encoder] = await Promise.all([
       opus.createDecoder(),
@@ -324,8 +333,9 @@ class Server implements WebRtcServer {
       dtls: this.#dtls,
       sctp: this.#sctp,
       gcm: loadGcm(),
-      uplink: new Uplink({ decoder, earlyDecoder, payloadTypes, nack: true }),
+      uplink: new Uplink({ decoder, earlyDecoder, payloadTypes, nack: repair, ...(!repair && UNREPAIRED.uplink) }),
       downlink: new Downlink({
+        ...(!repair && UNREPAIRED.downlink),
         encoder,
         ssrc,
         payloadTypes,
@@ -364,15 +374,20 @@ class Server implements WebRtcServer {
       throw error;
     }
     this.#pacer.schedule(session);
-    const answer = formatAnswer(offer, {
-      iceUfrag,
-      icePassword: icePassword(keyRing, iceUfrag),
-      fingerprint: this.#dtls.fingerprint,
-      candidates: candidate ? [candidate] : this.places,
-      ssrc,
-      cname,
-      sessionId: randomInt(2 ** 47).toString(),
-    });
+    const audio = offer.audio && { ...offer.audio, redPayloadType: red };
+    const answer = formatAnswer(
+      { ...offer, audio },
+      {
+        nack: repair,
+        iceUfrag,
+        icePassword: icePassword(keyRing, iceUfrag),
+        fingerprint: this.#dtls.fingerprint,
+        candidates: candidate ? [candidate] : this.places,
+        ssrc,
+        cname,
+        sessionId: randomInt(2 ** 47).toString(),
+      },
+    );
     return { callId, answer };
   }
 

@@ -4,7 +4,7 @@
  */
 import { createHmac, createPrivateKey, randomBytes, randomInt, X509Certificate } from "node:crypto";
 import type { LinkListener, Milli } from "@sluice/conversation";
-import type { SessionPatch, WebTransportCallAnswer } from "@sluice/realtime";
+import type { EventsOpener, SessionPatch, WebTransportCallAnswer } from "@sluice/realtime";
 import { CID_LENGTH, type KeyRing, NONCE_SIZE, type ServerId } from "@sluice/routing";
 import type { Logger } from "pino";
 import type { OpusCodec } from "../media/opus.ts";
@@ -73,6 +73,8 @@ export interface SessionWish {
   readonly settings: readonly (SessionPatch | undefined)[];
   readonly model: string | undefined;
   readonly leadMs: Milli;
+  /** Who opens the event stream; default the client. */
+  readonly events?: EventsOpener | undefined;
   /** The page that asks. */
   readonly origin: string | undefined;
   /** Where clients send to. */
@@ -179,11 +181,11 @@ export class WebTransportServer {
   }
 
   /** Mints what opens one session; `undefined` when the settings are too long for a URL. */
-  open({ settings, model, leadMs, origin, place, resume }: SessionWish): WebTransportCallAnswer | undefined {
+  open({ settings, model, leadMs, events, origin, place, resume }: SessionWish): WebTransportCallAnswer | undefined {
     const id = `wt_${randomBytes(16).toString("base64url")}`;
     const expiresAt = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
     const patches = settings.filter((patch) => patch !== undefined);
-    const token = this.#tokens.mint({ id, expiresAt, settings: patches, model, leadMs, origin, resume });
+    const token = this.#tokens.mint({ id, expiresAt, settings: patches, model, leadMs, events, origin, resume });
     if (token === undefined) return undefined;
     const host = this.#tls?.host ?? (place.address.includes(":") ? `[${place.address}]` : place.address);
     const hashes = this.#tls ? [] : this.#certificates.hashes(Date.now());
@@ -192,6 +194,7 @@ export class WebTransportServer {
       url: `https://${host}:${place.port}${SESSION_PATH}?token=${token}`,
       certificate_hashes: hashes.map((hash) => Buffer.from(hash).toString("base64")),
       expires_at: expiresAt,
+      ...(events === "server" && { events }),
     };
   }
 
@@ -375,6 +378,7 @@ export class WebTransportServer {
           decoder,
           earlyDecoder,
           leadMs: claims.leadMs,
+          opensEvents: claims.events === "server",
           limits: webTransportLinkDefaults,
           counters: this.#counters,
           now: this.#options.now,

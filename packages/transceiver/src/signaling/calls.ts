@@ -1,5 +1,5 @@
 /** What signaling needs of the calls themselves; whoever composes the server implements it. */
-import type { SessionPatch, WebTransportCallAnswer } from "@sluice/realtime";
+import type { EventsOpener, SessionPatch, WebTransportCallAnswer } from "@sluice/realtime";
 
 /** A client's wish for a WebRTC call. */
 export interface WebRtcCallRequest {
@@ -37,6 +37,8 @@ export interface WebTransportCallWish {
   readonly model: string | undefined;
   /** How much speech the client holds beyond the ear, milliseconds. */
   readonly leadMs: number;
+  /** Who opens the event stream. */
+  readonly events: EventsOpener;
   /** A header of the request by its lower-case name. */
   readonly header: (name: string) => string | undefined;
   /** Address of the socket's other end. */

@@ -228,6 +228,7 @@ export function createOpenApi(version: string) {
               default: 10_000,
               description: "How much speech the client holds beyond the ear.",
             },
+            events: { enum: ["client", "server"], default: "client", description: "Who opens the event stream." },
           },
         },
         WebTransportAnswer: {
@@ -242,6 +243,7 @@ export function createOpenApi(version: string) {
               description: "Base64 SHA-256, for `serverCertificateHashes`; empty where browsers trust the certificate.",
             },
             expires_at: { type: "integer", description: "Unix seconds: after it the URL opens nothing." },
+            events: { const: "server", description: "The server opens the event stream, as the client asked." },
           },
         },
         SessionRequest: {

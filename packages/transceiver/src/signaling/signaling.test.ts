@@ -122,7 +122,12 @@ test("takes a form of sdp and session, its parts typed or not", async () => {
 
 test("gives a page what it needs to call over WebTransport", async () => {
   const { ask, wishes } = createServer();
-  const body = { transport: "webtransport", lead_ms: 5000, session: { type: "realtime", instructions: "Be brief." } };
+  const body = {
+    transport: "webtransport",
+    lead_ms: 5000,
+    events: "server",
+    session: { type: "realtime", instructions: "Be brief." },
+  };
   const init = post(JSON.stringify(body), "application/json; charset=utf-8");
   const headers = new Headers(init.headers);
   headers.set("origin", "http://localhost:8080");
@@ -135,6 +140,7 @@ test("gives a page what it needs to call over WebTransport", async () => {
     {
       session: { type: "realtime", instructions: "Be brief." },
       leadMs: 5000,
+      events: "server",
       defaults: undefined,
       model: "m",
       remoteAddress: "127.0.0.1",

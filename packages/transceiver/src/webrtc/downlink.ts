@@ -27,6 +27,8 @@ export interface DownlinkOptions {
   readonly firstTimestamp: number;
   /** Speech that may wait to be sent, 48 kB a second; default 300,000 ms. More is dropped and counted. */
   readonly maxQueueMs?: Milli | undefined;
+  /** `sleep`: each frame 20 ms after the one before left, so that every delay adds up. Default `clock`. */
+  readonly pacing?: "clock" | "sleep" | undefined;
 }
 
 /** What is due at one tick. */
@@ -158,7 +160,8 @@ export class Downlink {
     if (now - this.#nextFrameAt > MAX_LATE_MS) this.#anchor(now);
     const ended = this.#queue.takeEnded();
     const source = this.#nextSource();
-    if (source !== undefined) return this.#sendFrame(this.#nextFrameAt, source, ended);
+    const at = this.#options.pacing === "sleep" ? now : this.#nextFrameAt;
+    if (source !== undefined) return this.#sendFrame(at, source, ended);
     this.#nextFrameAt = undefined;
     return ended.length === 0 ? undefined : { packet: undefined, sent: undefined, ended };
   }

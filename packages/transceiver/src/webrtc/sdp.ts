@@ -79,6 +79,8 @@ export interface AnswerOptions {
   readonly cname: string;
   /** Digits: the session id of the `o=` line. */
   readonly sessionId: string;
+  /** Whether the peer is to resend what we miss; default true. */
+  readonly nack?: boolean | undefined;
 }
 
 /** Parses an offer; throws {@link SdpError} where it cannot be answered. */
@@ -273,7 +275,7 @@ function formatAudio(audio: OfferAudio, section: OfferSection, options: AnswerOp
     `a=rtpmap:${opus} opus/48000/2`,
     `a=fmtp:${opus} minptime=10;useinbandfec=1`,
     // Chromium resends on request when the answer says so, although its offer never does.
-    `a=rtcp-fb:${opus} nack`,
+    ...(options.nack === false ? [] : [`a=rtcp-fb:${opus} nack`]),
     ...(red === undefined ? [] : [`a=rtpmap:${red} red/48000/2`, `a=fmtp:${red} ${opus}/${opus}`]),
     ...(direction === "sendrecv" || direction === "sendonly"
       ? [`a=msid:${options.cname} ${options.cname}-audio`, `a=ssrc:${options.ssrc} cname:${options.cname}`]

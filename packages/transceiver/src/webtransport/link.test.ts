@@ -32,10 +32,11 @@ const packet = Uint8Array.of(0xf8, 1);
 interface Options extends FakeQuicOptions {
   readonly leadMs?: number;
   readonly limits?: Partial<WebTransportLinkLimits>;
+  readonly opensEvents?: boolean;
 }
 
 /** A link, and the session of its client, over QUIC in memory and on a clock that is moved by hand. */
-function connect({ leadMs = 10_000, limits = {}, ...quicOptions }: Options = {}) {
+function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: Options = {}) {
   const quic = new FakeQuic(quicOptions);
   let clock = 0;
   let isDraining = false;
@@ -75,6 +76,7 @@ function connect({ leadMs = 10_000, limits = {}, ...quicOptions }: Options = {})
           decoder: decoder(),
           earlyDecoder: decoder(),
           leadMs,
+          opensEvents,
           limits: { ...webTransportLinkDefaults, ...limits },
           counters,
           now,
@@ -131,6 +133,7 @@ function connect({ leadMs = 10_000, limits = {}, ...quicOptions }: Options = {})
     quic,
     link,
     session,
+    received,
     heard,
     told,
     ended,
@@ -176,6 +179,22 @@ test("is open once the client has opened the event stream; what was said before 
   link.sendEvent({ type: "response.created" });
   quic.settle();
   assert.deepEqual(events(stream), ['{"type":"session.created"}', '{"type":"response.created"}']);
+});
+
+test("opens the event stream itself for a client that asked for it: events come with the session", () => {
+  const { link, heard, received, session, open, counters, quic } = connect({ opensEvents: true });
+  assert.deepEqual(heard, ["open 0"]);
+  link.sendEvent({ type: "session.created" });
+  quic.settle();
+  const [stream] = [...received.keys()];
+  const bytes = join(...received.get(stream!)!);
+  assert.equal(bytes[0], 0, "its kind");
+  assert.deepEqual(new EventDecoder().push(bytes.subarray(1)), ['{"type":"session.created"}']);
+  session.write(stream!, encodeEvent('{"type":"a"}'));
+  quic.settle();
+  assert.deepEqual(heard, ["open 0", 'message {"type":"a"}']);
+  open("bidirectional", encodeEventsStart());
+  assert.equal(counters.unknownStreams, 1, "there is one event stream");
 });
 
 test("hears the client's events in order, with what came in the stream's first bytes", () => {

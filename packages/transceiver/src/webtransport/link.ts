@@ -9,6 +9,7 @@ import {
   closeCodes,
   EventDecoder,
   encodeEvent,
+  encodeEventsStart,
   encodeFrame,
   encodeUtteranceStart,
   KindDecoder,
@@ -70,6 +71,8 @@ export interface WebTransportLinkOptions {
   readonly earlyDecoder: OpusDecoder;
   /** How much speech the client holds beyond the ear. */
   readonly leadMs: Milli;
+  /** Whether the event stream is ours to open, which saves the client a round trip; default false. */
+  readonly opensEvents?: boolean | undefined;
   readonly limits: WebTransportLinkLimits;
   readonly counters: WebTransportLinkCounters;
   /** Monotonic clock. */
@@ -131,6 +134,7 @@ export class WebTransportLink implements Link, SessionListener {
   /** Begins: `listener` hears everything from now on. To be called before the session tells anything. */
   attach(listener: LinkListener): void {
     this.#listener = listener;
+    if (this.#options.opensEvents) this.#openEvents();
   }
 
   stats(): WebTransportLinkStats {
@@ -242,6 +246,7 @@ export class WebTransportLink implements Link, SessionListener {
 
   onStreamsAvailable(direction: QuicDirection): void {
     if (direction === "unidirectional") this.#openUtterances();
+    else if (this.#options.opensEvents) this.#openEvents();
   }
 
   onDatagram(data: Uint8Array): void {
@@ -310,6 +315,24 @@ export class WebTransportLink implements Link, SessionListener {
     this.#options.onInput();
   }
 
+  /** Opens the event stream, as soon as the client lets us. */
+  #openEvents(): void {
+    if (this.#openBy === undefined) return;
+    const stream = this.#session.openStream("bidirectional");
+    if (stream === undefined) return;
+    this.#events.write(encodeEventsStart());
+    this.#begin(this.#options.now(), stream);
+  }
+
+  /** Events flow on `stream` from now on. */
+  #begin(now: Milli, stream: QuicStream): void {
+    this.#openBy = undefined;
+    this.#incoming.set(stream, "events");
+    this.#session.setPriority(stream, EVENT_PRIORITY);
+    this.#events.open(stream);
+    this.#listener?.onOpen(now);
+  }
+
   /** Opens streams for utterances that wait for one, the oldest first. */
   #openUtterances(): void {
     for (const utterance of this.#utterances.values()) {
@@ -333,12 +356,9 @@ export class WebTransportLink implements Link, SessionListener {
       this.#incoming.set(stream, "talkspurt");
       return { incoming: "talkspurt", data: start.rest };
     }
-    if (start.kind === streamKinds.events && isBidi && this.#openBy !== undefined) {
-      this.#openBy = undefined;
-      this.#incoming.set(stream, "events");
-      this.#session.setPriority(stream, EVENT_PRIORITY);
-      this.#events.open(stream);
-      this.#listener?.onOpen(now);
+    const isOurs = this.#options.opensEvents === true;
+    if (start.kind === streamKinds.events && isBidi && !isOurs && this.#openBy !== undefined) {
+      this.#begin(now, stream);
       return { incoming: "events", data: start.rest };
     }
     this.#options.counters.unknownStreams += 1;

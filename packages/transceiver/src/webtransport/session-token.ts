@@ -5,7 +5,7 @@
  *     base64url: rotation of the key (1) || nonce (12) || ciphertext of JSON || tag (16)
  */
 import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
-import type { SessionPatch } from "@sluice/realtime";
+import type { EventsOpener, SessionPatch } from "@sluice/realtime";
 import type { KeyRing, RingKey } from "@sluice/routing";
 
 /** What a token says. */
@@ -18,6 +18,8 @@ export interface SessionClaims {
   readonly settings: readonly SessionPatch[];
   readonly model: string | undefined;
   readonly leadMs: number;
+  /** Who opens the event stream; default the client. */
+  readonly events?: EventsOpener | undefined;
   /** The page that asked, whose `Origin` alone may open the session; `undefined`: a server asked. */
   readonly origin: string | undefined;
   /** The token of a conversation that goes on over this session (docs/resumption.md). */
