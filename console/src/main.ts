@@ -84,6 +84,10 @@ pipe.addEventListener("change", () => {
 drawAll();
 showState("idle");
 void prepare();
+// Who points at the button is about to click it.
+talk.addEventListener("pointerenter", () => {
+  if (!call && !dialling) void prepare({ transport: pipe.value as TransportKind | "auto", token });
+});
 
 function toggleCall(): void {
   if (call) call.close();

@@ -128,18 +128,19 @@ function summarise(pipe: Pipe, condition: Condition, all: readonly CallScore[]):
 async function measureSetups(browser: Browser, place: string, lane: Lane, pipes: readonly Pipe[], count: number) {
   const results: { name: string; rtts: number }[] = [];
   const measure = async (pipe: Pipe, prepared: boolean, delayMs: number) => {
+    const which = pipe === "legacy" ? "legacy" : "product";
     const times: number[] = [];
     for (let setup = 0; setup < count; setup++) {
       lane.become({ delayMs: 0 });
       const page = await openPage(browser, {
         place,
-        url: lane.urls[pipe === "legacy" ? "legacy" : "product"],
+        url: lane.urls[which],
         pipe,
         name: "setup",
         prepared,
       });
       await sleep(300);
-      lane.become({ delayMs });
+      lane.become({ delayMs }, which);
       times.push(await page.connect());
       await page.close();
     }

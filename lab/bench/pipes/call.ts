@@ -49,10 +49,11 @@ export async function placeCall(
 ): Promise<CallTake> {
   const { impairments } = condition;
   lane.become({ delayMs: 0 });
-  const url = lane.urls[pipe === "legacy" ? "legacy" : "product"];
+  const which = pipe === "legacy" ? "legacy" : "product";
+  const url = lane.urls[which];
   const name = `call-${++calls}`;
   const caller = await openPage(browser, { place, url, pipe, name });
-  lane.become(impairments);
+  lane.become(impairments, which);
   let setupMs: number | undefined;
   let recording: EarRecording | undefined;
   let note: string | undefined;
@@ -96,7 +97,8 @@ async function talk(caller: CallerPage, { prompt, answer }: (typeof TURNS)[numbe
   // Words may still be at the ear when the server believes that they are out.
   const end = performance.now() + answerMs + PATIENCE_MS - (isLong ? STRIKE_MS : 0);
   await sleep(answerMs - (isLong ? STRIKE_MS : 0));
-  while ((await news("output_audio_buffer.stopped")) < (await news("output_audio_buffer.started"))) {
+  const over = async () => (await news("output_audio_buffer.stopped")) + (await news("output_audio_buffer.cleared"));
+  while ((await over()) < (await news("output_audio_buffer.started"))) {
     if (performance.now() > end) return "an answer did not end";
     await sleep(50);
   }

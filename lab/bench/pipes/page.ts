@@ -149,18 +149,11 @@ export async function openPage(
     ([target, isPrepared]) => (globalThis as unknown as PageSide).__prepare(isPrepared ? target : {}),
     [options, prepared] as const,
   );
-  if (!prepared) {
-    // As any page does that has asked its server for something before.
-    await page.evaluate(
-      (target) =>
-        fetch(`${target}/v1/realtime/calls`, {
-          method: "POST",
-          headers: { "content-type": "application/json" },
-          body: "{}",
-        }),
-      url,
-    );
-  }
+  // As any page has that asked its server for something before: a connection, and leave to ask (preflights are per URL).
+  await page.evaluate(
+    (target) => fetch(target, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" }),
+    `${url}/v1/realtime/calls?model=${name}`,
+  );
   return {
     page,
     connect: () => page.evaluate((target) => (globalThis as unknown as PageSide).__connect(target), options),

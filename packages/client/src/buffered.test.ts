@@ -64,7 +64,7 @@ function begin({ frames = true, opening }: { frames?: boolean; opening?: Promise
       heard = it;
       return channel;
     },
-    opening ? opening.then(() => sound) : sound,
+    opening ? () => opening.then(() => sound) : sound,
     listener,
   );
   return {

@@ -61,7 +61,7 @@ interface Upsampled {
 export class BufferedTransport implements Transport {
   readonly #channel: Channel;
   #sound: Sound | undefined;
-  readonly #soundReady: Promise<void> | undefined;
+  readonly #openSound: (() => Promise<Sound>) | undefined;
   #held: (() => void)[] | undefined; // what came before the sound device was open
   readonly #listener: TransportListener;
   readonly #items = new Map<string, string[]>(); // by response
@@ -73,21 +73,15 @@ export class BufferedTransport implements Transport {
   #before: { at: Milli; received: number; sent: number } | undefined;
   #closed = false;
 
-  /** `sound` may still be opening: dialling does not wait for it. */
+  /** A `sound` that is to be opened is opened while the channel is dialled, which neither waits for. */
   constructor(
     connect: (listener: ChannelListener) => Channel,
-    sound: Sound | Promise<Sound> | undefined,
+    sound: Sound | (() => Promise<Sound>) | undefined,
     listener: TransportListener,
   ) {
-    if (sound instanceof Promise) {
+    if (typeof sound === "function") {
       this.#held = [];
-      this.#soundReady = sound.then((opened) => {
-        this.#sound = opened;
-        const held = this.#held ?? [];
-        this.#held = undefined;
-        for (const work of held) this.#withSound(work);
-      });
-      this.#soundReady.catch(() => undefined); // told where it is awaited
+      this.#openSound = sound;
     } else this.#sound = sound;
     this.#listener = listener;
     this.#channel = connect({
@@ -112,7 +106,9 @@ export class BufferedTransport implements Transport {
   }
 
   async dial(): Promise<void> {
-    await Promise.all([this.#channel.dial(), this.#soundReady]);
+    // First the request: to open a sound device blocks the page for up to 100 ms, but not the network.
+    const dialled = this.#channel.dial();
+    await Promise.all([dialled, this.#openSound?.().then((sound) => this.#adopt(sound))]);
   }
 
   send(text: string): void {
@@ -230,6 +226,13 @@ export class BufferedTransport implements Transport {
     if (this.#begun && recorder) recorder.onFrame = undefined;
     if (this.#begun && speaker) speaker.onReport = undefined;
     this.#channel.close();
+  }
+
+  #adopt(sound: Sound): void {
+    this.#sound = sound;
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const work of held) this.#withSound(work);
   }
 
   #withSound(work: () => void): void {

@@ -71,7 +71,6 @@ export async function connect(options: ConnectOptions = {}): Promise<Conversatio
   const now = options.now ?? (() => performance.now());
   const opening = new Opening(options, now);
   const microphone = openMicrophone(options.microphone ?? typeof document !== "undefined");
-  opening.record(microphone);
   const attempt = new AbortController();
   const failed = Promise.withResolvers<never>();
   const conversation: Conversation = new Conversation({
@@ -102,8 +101,9 @@ export async function connect(options: ConnectOptions = {}): Promise<Conversatio
     });
   });
   connected.catch(() => undefined);
-  const began = opening
-    .open(undefined, attempt.signal)
+  // Dials and opens the sound device within the click: a context made later may not sound.
+  const opened = opening.begin(microphone, attempt.signal);
+  const began = opened
     .then((opened) => conversation.begin(opened))
     .then(() => connected)
     .then(() => clearTimeout(timer));
@@ -171,13 +171,17 @@ class Opening {
       ? { type: "session.update", session: { type: "realtime", ...sluice, ...session } }
       : undefined;
     this.#kinds = this.#kindsOf(transport);
-    // Within the click: a context made later may not sound.
-    if (this.#isBuffered(this.#kinds[0]) && this.#wantsSound) this.#openSound();
   }
 
-  /** Records from now on, where the preferred pipe can use what was said before it was up. */
-  record(microphone: Promise<Microphone | undefined>): void {
+  /** The first opening. Records from now on, where the preferred pipe can use what was said before it was up. */
+  begin(microphone: Promise<Microphone | undefined>, signal: AbortSignal): Promise<Opened> {
     this.#microphone = microphone;
+    const opened = this.open(undefined, signal);
+    this.#record(microphone);
+    return opened;
+  }
+
+  #record(microphone: Promise<Microphone | undefined>): void {
     if (!this.#sound) return;
     Promise.all([microphone, this.#sound]).then(
       ([opened, sound]) => {
@@ -280,7 +284,7 @@ class Opening {
       }
       return candidate;
     }
-    const sound = this.#wantsSound ? this.#openSound() : undefined;
+    const sound = this.#wantsSound ? () => this.#openSound() : undefined;
     return new Candidate((listener) => {
       const connect = (heard: ChannelListener) => this.#channel(kind, resume, sound !== undefined, signal, heard);
       return new BufferedTransport(connect, sound, listener);

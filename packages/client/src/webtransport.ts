@@ -32,16 +32,26 @@ export interface WebTransportOptions {
 }
 
 /** Answers that were fetched ahead, by what was asked; each opens one session. */
-const ahead = new Map<string, { readonly answer: WebTransportCallAnswer; readonly until: number }>();
+const ahead = new Map<string, Ahead>();
+
+interface Ahead {
+  readonly answer: Promise<WebTransportCallAnswer>;
+  /** The same once it is there: what it opens is then opened within the click. */
+  known: WebTransportCallAnswer | undefined;
+  readonly until: number;
+}
+
 /** Less than the server's 30 s: the answer travelled, and the session has to be opened yet. */
 const AHEAD_MS = 25_000;
 const keyOf = ({ callsUrl, token }: Pick<WebTransportOptions, "callsUrl" | "token">) => `${callsUrl} ${token ?? ""}`;
 
 /** Asks for what the next session is opened with, and keeps it for as long as it is good. */
 export async function prepareWebTransport(options: Omit<WebTransportOptions, "signal">): Promise<void> {
-  const answer = await ask({ ...options, signal: new AbortController().signal });
+  const answer = ask({ ...options, signal: new AbortController().signal });
   ahead.clear(); // one page, one server: nothing heaps up
-  ahead.set(keyOf(options), { answer, until: performance.now() + AHEAD_MS });
+  const fetched: Ahead = { answer, known: undefined, until: performance.now() + AHEAD_MS };
+  ahead.set(keyOf(options), fetched);
+  fetched.known = await answer;
 }
 
 async function ask({ callsUrl, token, leadMs, signal }: WebTransportOptions): Promise<WebTransportCallAnswer> {
@@ -89,11 +99,9 @@ export class WebTransportChannel implements Channel {
     const key = keyOf(this.#options);
     const fetched = ahead.get(key);
     ahead.delete(key);
-    // One that the server no longer knows is as good as none.
-    const early =
-      fetched && performance.now() < fetched.until
-        ? await this.#open(fetched.answer).catch(() => undefined)
-        : undefined;
+    const isFresh = fetched !== undefined && performance.now() < fetched.until;
+    // One that failed, or that the server no longer knows, is as good as none.
+    const early = isFresh ? await this.#openFetched(fetched).catch(() => undefined) : undefined;
     signal.throwIfAborted();
     const opened = early ?? (await this.#open(await ask(this.#options)));
     signal.throwIfAborted();
@@ -115,6 +123,10 @@ export class WebTransportChannel implements Channel {
     // Streams break when the session is closed; `closed` tells why.
     this.#readEvents(stream.readable, isTheirs).catch(() => undefined);
     this.#readUtterances(session.incomingUnidirectionalStreams).catch(() => undefined);
+  }
+
+  #openFetched({ known, answer }: Ahead) {
+    return known ? this.#open(known) : answer.then((it) => this.#open(it));
   }
 
   async #open(answer: WebTransportCallAnswer) {
