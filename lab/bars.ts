@@ -279,6 +279,23 @@ export const BARS: readonly Bar[] = [
     1,
     "share",
   ),
+  pipes(
+    "rebind-prompt",
+    "QUIC: prompt intact through 30 NAT rebindings",
+    "condition=rebind30].prompt_intact",
+    "atLeast",
+    1,
+    "share",
+  ),
+  pipes("rebind-answer", "the same, answer", "condition=rebind30].answer_intact", "atLeast", 1, "share"),
+  pipes(
+    "rebind",
+    "QUIC: nothing comes after a rebinding for, longest (a round trip of 100 ms and 200 ms)",
+    "condition=rebind30].resumed_ms_max",
+    "atMost",
+    300,
+    "ms",
+  ),
   pipes("setup", "QUIC: round trips to a session", "pipe=webtransport,loss=0].setup_rtts", "atMost", 3.2, "RTT"),
   atLeast(
     5,

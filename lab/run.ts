@@ -76,7 +76,7 @@ const BENCHES: readonly BenchPlan[] = [
     needs: ["chromium", "redis-server"],
     limitS: 60,
   },
-  { name: "pipes", bench: "pipes", short: ["--short"], full: [], needs: ["chromium"], limitS: 120 },
+  { name: "pipes", bench: "pipes", short: ["--quick"], full: [], needs: ["chromium"], limitS: 150 },
   {
     name: "sessions-webtransport",
     bench: "sessions",

@@ -3,7 +3,7 @@
  * recognition as it was spoken, what of an answer reaches the ear, and when. Beside them *legacy*: WebRTC as its critics describe
  * it. Each call goes through a bad network of its own (`lab/netem-proxy`, seeded) and a relay.
  *
- *     npm run bench -- pipes --json [--quick] [--only blackout,loss] [--pipes webtransport] [--seed 1] [--rounds 1] [--at-once 3]
+ *     npm run bench -- pipes --json [--quick] [--only blackout,rebind30] [--pipes webtransport] [--seed 1] [--rounds 1] [--at-once 3]
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Browser } from "playwright-core";
@@ -32,10 +32,15 @@ interface Row {
   readonly notes?: readonly string[];
 }
 
+/** Farther away than any conversation: what a set-up takes more there is round trips. */
+const FAR_MS = 250;
+
 /** Runs the bench. */
 export const run: Bench = async ({ flags }) => {
-  const quick = flags.quick !== undefined || flags.short !== undefined;
-  const [seed, rounds, atOnce] = [Number(flags.seed ?? 1), Number(flags.rounds ?? 1), Number(flags["at-once"] ?? 3)];
+  const quick = flags.quick !== undefined;
+  const [seed, rounds, atOnce] = [flags.seed ?? 1, flags.rounds ?? 1, flags["at-once"] ?? (quick ? 4 : 3)].map(
+    Number,
+  ) as [number, number, number];
   const only = flags.only?.split(",");
   const conditions = CONDITIONS.filter((one) =>
     only ? only.some((part) => one.name.includes(part)) : !quick || one.quick,
@@ -88,9 +93,9 @@ async function callTogether(
   const heard: readonly HeardCall[] = await take();
   return takes.map((one) => {
     const score = judgeCall(one, heard);
-    const { prompt, answer, gapMs, setupRtts, note } = score;
+    const { prompt, answer, gap, setupRtts, note } = score;
     console.error(
-      `${one.pipe}, ${one.condition.name}: prompt ${percent(prompt)}, answer ${percent(answer)}, gap ${gapMs.toFixed(0)} ms, ` +
+      `${one.pipe}, ${one.condition.name}: prompt ${percent(prompt)}, answer ${percent(answer)}, gap ${gap?.ms.toFixed(0)} ms at ${gap?.atMs.toFixed(0)}, ` +
         `mouth to ear ${score.mouthToEarMs.map((ms) => ms.toFixed(0)).join(" ")} ms, ${setupRtts?.toFixed(2) ?? "no"} round trips${note ? `; ${note}` : ""}`,
     );
     return score;
@@ -114,7 +119,7 @@ function summarise(pipe: Pipe, condition: Condition, all: readonly CallScore[]):
     answer_intact: share("answer"),
     mouth_to_ear_ms_p50: quantile(delays, 0.5),
     mouth_to_ear_ms_p95: quantile(delays, 0.95),
-    gap_ms_max: Math.max(...scores.map(({ gapMs }) => gapMs)),
+    gap_ms_max: Math.max(...scores.map(({ gap }) => gap?.ms ?? Number.NaN)),
     setup_rtts: quantile(
       scores.flatMap(({ setupRtts }) => setupRtts ?? []),
       0.5,
@@ -146,17 +151,17 @@ async function measureSetups(browser: Browser, place: string, lane: Lane, pipes:
     }
     return quantile(times, 0.5);
   };
-  for (const pipe of pipes) {
-    const near = await measure(pipe, true, 5);
+  for (const pipe of pipes.filter((one) => one !== "legacy")) {
     const ms = await measure(pipe, true, DELAY_MS);
     results.push({ name: `setup_rtts_${pipe}`, rtts: ms / (2 * DELAY_MS) });
-    // What a round trip costs, whatever the browser itself takes.
-    results.push({ name: `setup_ms_per_rtt_ms_${pipe}`, rtts: (ms - near) / (2 * (DELAY_MS - 5)) });
-    if (pipe === "webtransport")
-      results.push({
-        name: `setup_rtts_${pipe}_unprepared`,
-        rtts: (await measure(pipe, false, DELAY_MS)) / (2 * DELAY_MS),
-      });
+    if (pipe === "webtransport") {
+      const unprepared = await measure(pipe, false, DELAY_MS);
+      results.push({ name: `setup_rtts_${pipe}_unprepared`, rtts: unprepared / (2 * DELAY_MS) });
+    }
+    if (quick) continue;
+    // Round trips alone, without what the browser itself takes.
+    const far = await measure(pipe, true, FAR_MS);
+    results.push({ name: `setup_rtts_${pipe}_slope`, rtts: (far - ms) / (2 * (FAR_MS - DELAY_MS)) });
   }
   for (const { name, rtts } of results) console.error(`${name}: ${rtts.toFixed(2)}`);
   return results;

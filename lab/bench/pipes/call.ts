@@ -6,7 +6,16 @@ import { type Condition, DELAY_MS, type Pipe, TURNS } from "./conditions.ts";
 import type { HeardCall } from "./messages.ts";
 import type { Lane } from "./network.ts";
 import { type CallerPage, openPage } from "./page.ts";
-import { hearPrompt, hearWords, type Intact, longestGapMs, mouthToEarMs, scoreAnswer, scorePrompt } from "./score.ts";
+import {
+  type Gap,
+  hearPrompt,
+  hearWords,
+  type Intact,
+  longestGap,
+  mouthToEarMs,
+  scoreAnswer,
+  scorePrompt,
+} from "./score.ts";
 import { lengthMs, speakPrompt } from "./script.ts";
 
 /** What a call brought, not judged yet: judging takes a processor that calls need. */
@@ -28,7 +37,8 @@ export interface CallScore {
   readonly prompt: Intact;
   readonly answer: Intact;
   readonly mouthToEarMs: readonly number[];
-  readonly gapMs: number;
+  /** The longest of the long answer; `undefined`: nothing of it was heard. */
+  readonly gap: Gap | undefined;
   readonly note: string | undefined;
 }
 
@@ -124,8 +134,8 @@ export function judgeCall(take: CallTake, heardCalls: readonly HeardCall[]): Cal
   );
   const answer = sum(TURNS.map(({ answer }) => scoreAnswer(answer, recording?.ear ?? new Int16Array(0), ear)));
   const delays = TURNS.flatMap((turn) => mouthToEarMs(turn, said, ear) ?? []);
-  const gapMs = recording ? longestGapMs(TURNS[0]!.answer, recording.ear, ear) : Number.NaN;
-  return { pipe, condition, setupRtts: setupMs && setupMs / rtt, prompt, answer, mouthToEarMs: delays, gapMs, note };
+  const gap = recording && longestGap(TURNS[0]!.answer, recording.ear, ear);
+  return { pipe, condition, setupRtts: setupMs && setupMs / rtt, prompt, answer, mouthToEarMs: delays, gap, note };
 }
 
 function best(scores: readonly Intact[], prompt: readonly string[]): Intact {

@@ -8,7 +8,7 @@ import { quantile } from "../../quantile.ts";
 import { DELAY_MS, REBIND_TURN } from "./conditions.ts";
 import type { Network } from "./network.ts";
 import { openPage } from "./page.ts";
-import { hearPrompt, hearWords, longestGapMs, scoreAnswer, scorePrompt } from "./score.ts";
+import { hearPrompt, hearWords, longestGap, scoreAnswer, scorePrompt } from "./score.ts";
 import { lengthMs, speakPrompt } from "./script.ts";
 
 const REBINDS = 30;
@@ -58,7 +58,7 @@ export async function measureRebinding(browser: Browser, place: string, { lanes,
     state,
     prompt_intact: promptScore.intact / promptScore.frames,
     answer_intact: answerScore.intact / answerScore.frames,
-    gap_ms_max: longestGapMs(answer, recording.ear, ear),
+    gap_ms_max: longestGap(answer, recording.ear, ear)?.ms ?? Number.NaN,
     resumed_ms_p50: quantile([...up, ...down], 0.5),
     resumed_ms_max: Math.max(...up, ...down),
     resumed_up_ms_max: Math.max(...up),

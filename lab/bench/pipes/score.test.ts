@@ -4,7 +4,7 @@ import { loadOpus } from "@sluice/transceiver";
 import { concatenate, resample, silence } from "../../speech.ts";
 import { speakTones } from "../../tone-speech/voice.ts";
 import type { HeardPiece } from "./messages.ts";
-import { hearPrompt, hearWords, longestGapMs, mouthToEarMs, scoreAnswer, scorePrompt } from "./score.ts";
+import { hearPrompt, hearWords, longestGap, mouthToEarMs, scoreAnswer, scorePrompt } from "./score.ts";
 
 const PROMPT = ["hello", "how", "are", "you", "today"];
 
@@ -47,14 +47,14 @@ test("of an answer, each 20 ms that opus coded counts, each that was invented or
   const heard = hearWords(clear);
   assert.equal(heard.length, PROMPT.length);
   assert.deepEqual(scoreAnswer(PROMPT, clear, heard), { frames: 50, intact: 50 });
-  assert.equal(longestGapMs(PROMPT, clear, heard), 0);
+  assert.equal(longestGap(PROMPT, clear, heard)?.ms, 0);
   const lossy = through((frame) => frame % 10 === 4);
   const { intact } = scoreAnswer(PROMPT, lossy, hearWords(lossy));
   // Six were lost, and each bends the beginning of the next.
   assert(intact <= 46 && intact >= 36, `${intact} of 50`);
   const cut = clear.slice();
   cut.fill(0, 0.5 * 48_000, 0.6 * 48_000); // in the second word
-  const gap = longestGapMs(PROMPT, cut, hearWords(cut));
+  const gap = longestGap(PROMPT, cut, hearWords(cut))?.ms ?? 0;
   assert(Math.abs(gap - 40) < 6, `${gap} ms`);
   encoder.free();
   decoder.free();

@@ -77,15 +77,26 @@ export function scoreAnswer(answer: readonly string[], ear: Int16Array, heard: r
   return { frames: answer.length * FRAMES_PER_WORD, intact };
 }
 
-/** The longest silence within an answer, beyond that between two words. */
-export function longestGapMs(answer: readonly string[], ear: Int16Array, heard: readonly HeardWord[]): number {
+/** A silence within an answer, beyond that between two words. */
+export interface Gap {
+  readonly ms: number;
+  /** Where it begins, from the answer's beginning. */
+  readonly atMs: number;
+}
+
+/** The longest one; `undefined` where nothing of the answer was heard. */
+export function longestGap(answer: readonly string[], ear: Int16Array, heard: readonly HeardWord[]): Gap | undefined {
   const places = heard.filter(({ text }) => answer.includes(text)).map(({ startMs }) => startMs);
-  if (places.length === 0) return Number.NaN;
+  if (places.length === 0) return undefined;
   const [from, to] = [Math.min(...places), Math.max(...places) + WORD_MS];
   const within = ear.subarray(Math.round((from * EAR_RATE) / 1000), Math.round((to * EAR_RATE) / 1000));
   const spans = voicedSpans(within, { sampleRate: EAR_RATE, joinMs: 0 });
-  const gaps = spans.slice(1).map(({ startMs }, at) => startMs - spans[at]!.endMs - GAP_MS);
-  return Math.max(0, ...gaps);
+  let longest: Gap = { ms: 0, atMs: 0 };
+  for (const [at, { endMs }] of spans.slice(0, -1).entries()) {
+    const ms = spans[at + 1]!.startMs - endMs - GAP_MS;
+    if (ms > longest.ms) longest = { ms, atMs: endMs };
+  }
+  return longest;
 }
 
 /** From the end of a prompt at the mouth to the beginning of its answer at the ear; `undefined` where either was not found. */
