@@ -57,8 +57,7 @@ export const run: Bench = async ({ flags }) => {
     const queue = jobs.flat();
     while (queue.length > 0) scores.push(...(await callTogether(browser, place.url, network, queue.splice(0, atOnce))));
     const rows = conditions.flatMap((condition) => pipes.map((pipe) => summarise(pipe, condition, scores)));
-    const setups =
-      flags.setups === "0" ? [] : await measureSetups(browser, place.url, network.lanes[0]!, pipes, quick ? 3 : 8);
+    const setups = flags.setups === "0" ? [] : await measureSetups(browser, place.url, network.lanes[0]!, pipes, quick);
     const wantsRebinding = only ? only.includes("rebind30") : !quick;
     const rebinding =
       wantsRebinding && pipes.includes("webtransport") ? [await measureRebinding(browser, place.url, network)] : [];
@@ -130,8 +129,9 @@ function summarise(pipe: Pipe, condition: Condition, all: readonly CallScore[]):
 }
 
 /** Set-ups alone, one after the other, on a page that is warm: in round trips, what the browser itself takes included. */
-async function measureSetups(browser: Browser, place: string, lane: Lane, pipes: readonly Pipe[], count: number) {
+async function measureSetups(browser: Browser, place: string, lane: Lane, pipes: readonly Pipe[], quick: boolean) {
   const results: { name: string; rtts: number }[] = [];
+  const count = quick ? 3 : 8;
   const measure = async (pipe: Pipe, prepared: boolean, delayMs: number) => {
     const which = pipe === "legacy" ? "legacy" : "product";
     const times: number[] = [];
