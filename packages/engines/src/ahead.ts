@@ -1,5 +1,5 @@
 /** Work on a sequence, some of it ahead of its reader: what is made of each input comes in order, whoever is ready first. */
-import { Channel, untilAborted } from "./channel.ts";
+import { Channel, LEFT, untilAborted } from "./channel.ts";
 
 /**
  * Runs `run` on the inputs, on `limit` of them at a time, and gives what they make, in order. An input is asked for only
@@ -31,7 +31,7 @@ export async function* inOrder<In, Out>(
   try {
     for await (const output of untilAborted(outputs, scope)) yield* untilAborted(output, scope);
   } finally {
-    left.abort();
+    left.abort(LEFT);
     room.open();
   }
 }

@@ -1,5 +1,11 @@
 /** Streams between a producer and a consumer of one engine: a queue to iterate, and iteration that an abort ends. */
 
+/**
+ * Why work ends that has done its part. Without a reason of its own every `abort` makes an error with a stack trace, some twenty
+ * times a turn, and 0.05 to 0.1 ms each.
+ */
+export const LEFT: DOMException = new DOMException("Nobody reads on.", "AbortError");
+
 /** A queue that is read with `for await`, once. Its bound is the producer's: it holds what one utterance has. */
 export class Channel<T> implements AsyncIterable<T> {
   readonly #items: T[] = [];

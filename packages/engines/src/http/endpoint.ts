@@ -1,4 +1,5 @@
 /** An OpenAI-compatible HTTP API: its address, key, limits and retries, as one thing to send requests to. */
+import { LEFT } from "../channel.ts";
 import { describeEngine, EngineError, type EngineStage, hideSecret, statusError } from "./engine-error.ts";
 import { type HttpPool, type HttpResponse, sharedPool } from "./pool.ts";
 import { DEFAULT_RETRY, parseRetryAfter, type RetryPolicy, retrying } from "./retry.ts";
@@ -87,7 +88,7 @@ export class Endpoint {
     const options: TimedOptions<T> = {
       timeouts: this.timeouts,
       onTimeout: (first, waitedMs) => this.#timeout(first, waitedMs),
-      stop: () => stopped.abort(),
+      stop: () => stopped.abort(LEFT),
       ...(isProgress && { isProgress }),
     };
     return untilCancelled(timed(this.#exchange(path, payload, read, scope), options), signal);

@@ -116,7 +116,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   ): void {
     if (this.ended || status < 200) return;
     const cancel = () => {
-      if (!this.#complete) this.#fail(abortError());
+      if (!this.#complete && !this.ended) this.#fail(abortError());
     };
     this.#resolve({ status, headers, body: this.#read(cancel), complete: () => this.#release(), cancel });
   }

@@ -3,7 +3,7 @@
  * time when it really is; when the caller goes on, it is begun anew from the whole, as half a sentence is heard worse.
  */
 import type { Milli, Pcm, SpeechToText, SttEvent, SttOptions } from "@sluice/conversation";
-import { Channel, orAborted, untilAborted } from "../channel.ts";
+import { Channel, LEFT, orAborted, untilAborted } from "../channel.ts";
 import { finalText } from "./cascade-transcript.ts";
 
 /** What a hearing is made with. */
@@ -66,7 +66,7 @@ export class Hearing {
   resume(): void {
     if (!this.#settled) return;
     this.#settled = false;
-    this.#attempt.abort.abort();
+    this.#attempt.abort.abort(LEFT);
     this.#attempt = this.#begin();
   }
 

@@ -8,7 +8,7 @@ import {
   type LlmRequest,
   type SpeechEvent,
 } from "@sluice/conversation";
-import { Channel, untilAborted } from "../channel.ts";
+import { Channel, LEFT, untilAborted } from "../channel.ts";
 import type { Speakable } from "./cascade-speakable.ts";
 import type { Voice } from "./cascade-voice.ts";
 
@@ -85,10 +85,10 @@ export class Reply {
     if (this.#scope.signal.aborted) return;
     this.#options.signal.removeEventListener("abort", this.#onAbort);
     this.#answer.handleClosed(performance.now());
-    this.#scope.abort();
+    this.#scope.abort(LEFT);
     clearTimeout(this.#timer);
     this.#output.end();
-    for (const run of this.#runs.values()) run.abort.abort();
+    for (const run of this.#runs.values()) run.abort.abort(LEFT);
     this.#runs.clear();
   }
 
@@ -107,11 +107,14 @@ export class Reply {
     if (at !== undefined) this.#timer = setTimeout(() => this.#settle(), Math.max(0, Math.ceil(at - now)));
   }
 
-  /** Words that come in one go are taken in one go: clauses are cut from all that is there. */
+  /**
+   * Words that come in one go are taken in one go: clauses are cut from all that is there. A tick comes once every promise
+   * of this moment has run, and before anything else of the process does; a turn of the event loop would be everybody's.
+   */
   #settleSoon(): void {
     if (this.#turning) return;
     this.#turning = true;
-    setImmediate(() => {
+    process.nextTick(() => {
       this.#turning = false;
       this.#settle();
     });
@@ -125,7 +128,7 @@ export class Reply {
         return;
       case "abandon":
         this.#runs.delete(command.run);
-        run?.abort.abort();
+        run?.abort.abort(LEFT);
         run?.clauses.end();
         return;
       case "speak":

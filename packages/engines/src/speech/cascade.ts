@@ -21,7 +21,7 @@ import {
   type TextToSpeech,
   type TtsOptions,
 } from "@sluice/conversation";
-import { untilAborted } from "../channel.ts";
+import { LEFT, untilAborted } from "../channel.ts";
 import { createEspeak } from "../tts/espeak.ts";
 import { AcknowledgementSounds, acknowledged } from "./cascade-acknowledgement.ts";
 import { Ears } from "./cascade-ears.ts";
@@ -149,7 +149,7 @@ class CascadeSession implements SpeechSession {
       if (!sounded) yield* this.#apologise(request, scope);
       throw error;
     } finally {
-      left.abort();
+      left.abort(LEFT);
     }
   }
 

@@ -1,6 +1,6 @@
 /** Partial transcripts from an engine that only takes whole utterances: it is asked again as the utterance grows. */
 import { durationMs, type Milli, type Pcm, type SttEvent } from "@sluice/conversation";
-import { Channel, untilAborted } from "../channel.ts";
+import { Channel, LEFT, untilAborted } from "../channel.ts";
 import { joinPcm } from "./wav.ts";
 
 /** Transcribes `pcm` as a whole. */
@@ -46,7 +46,7 @@ export async function* rolling(
   try {
     yield* untilAborted(events, scope);
   } finally {
-    left.abort();
+    left.abort(LEFT);
   }
 }
 
@@ -77,7 +77,7 @@ class Partials {
   }
 
   stop(): void {
-    this.#stopped.abort();
+    this.#stopped.abort(LEFT);
   }
 
   async #ask(pcm: Pcm, events: Channel<SttEvent>): Promise<void> {

@@ -50,11 +50,9 @@ class Samples implements SpeechDecoder {
     const all = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : Buffer.from(bytes);
     const frameSize = 2 * this.#channels;
     const pcm = new Int16Array(Math.floor(all.length / frameSize));
-    for (let at = 0; at < pcm.length; at++) {
-      let sum = 0;
-      for (let channel = 0; channel < this.#channels; channel++) sum += all.readInt16LE(at * frameSize + 2 * channel);
-      pcm[at] = Math.round(sum / this.#channels);
-    }
+    if (this.#channels === 1)
+      all.copy(new Uint8Array(pcm.buffer), 0, 0, pcm.byteLength); // little-endian, as all of ours
+    else mix(all, this.#channels, pcm);
     this.#rest = all.subarray(pcm.length * frameSize);
     return this.#resampler ? this.#resampler.process(pcm) : pcm;
   }
@@ -64,6 +62,15 @@ class Samples implements SpeechDecoder {
   }
 
   close(): void {}
+}
+
+/** Interleaved channels as one. */
+function mix(frames: Buffer, channels: number, pcm: Pcm): void {
+  for (let at = 0; at < pcm.length; at++) {
+    let sum = 0;
+    for (let channel = 0; channel < channels; channel++) sum += frames.readInt16LE(2 * (at * channels + channel));
+    pcm[at] = Math.round(sum / channels);
+  }
 }
 
 const MAX_HEADER = 64 * 1024;
