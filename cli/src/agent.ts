@@ -19,7 +19,9 @@ export interface Agent {
 /** Makes the agent. With `OPENAI_API_KEY` and no engine named, OpenAI serves all three. Keys go to nobody else. */
 export function createAgent(settings: AgentSettings, env: Environment, tts: Espeak | undefined): Agent {
   const { instructions, language } = settings;
-  const pipeline = new Pipeline({ eagerShare: settings.eager / 100, hedgeAt: settings["llm-fallback-after"] / 100 });
+  const after = settings["llm-fallback-after"];
+  const hedgeAt = after === undefined ? undefined : after / 100;
+  const pipeline = new Pipeline({ eagerShare: settings.eager / 100, hedgeAt });
   const engines = createEngines(settings, env);
   if (engines.realtime) {
     return { name: engines.realtime.model ?? "realtime", speech: engines.realtime.engine, instructions, pipeline };

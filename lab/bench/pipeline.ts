@@ -34,8 +34,12 @@ export interface PipelineRow {
   readonly eager_hit_share: number;
   /** Requests to the recognition for each one that the fixed policy makes. */
   readonly recognitions_per_turn: number;
+  /** Requests to the first model for each one that the fixed policy makes. */
+  readonly generations_per_turn: number;
   /** Requests that went to a second model as well. */
   readonly hedged_share: number;
+  /** Of all requests, those to a second model that was not needed after all. */
+  readonly hedged_in_vain_share: number;
 }
 
 const SILENCE_MS = 500;
@@ -101,20 +105,30 @@ export function measureProfile(profile: PipelineProfile, turns: number, seed: nu
     wasted_token_share: round(eager.total.wasted / Math.max(1, eager.total.spent)),
     eager_hit_share: round(eager.total.hits / Math.max(1, eager.total.hits + eager.total.misses)),
     recognitions_per_turn: round(sluice.recognitions / fixed.recognitions),
+    generations_per_turn: round(sluice.generations / fixed.recognitions),
     hedged_share: round((hedge.total.hits + hedge.total.misses) / sluice.results.length),
+    hedged_in_vain_share: round(hedge.total.misses / Math.max(1, hedge.total.spent)),
   };
 }
 
 function play(profile: PipelineProfile, turns: number, seed: number, policy: "fixed" | "sluice") {
-  const pipeline = new Pipeline({ hedgeAt: profile.hedgeAt });
+  const pipeline = new Pipeline();
   const results: TurnResult[] = [];
   let recognitions = 0;
+  let generations = 0;
   for (let from = 0; from < turns; from += TURNS_PER_CALL) {
     const clock = new VirtualClock();
     clock.now = from * 10_000; // call after call, on one process's clock
     const voice = new VirtualVoice(clock, profile.pieceMs, profile.sharesMachine === true);
     const hedges = policy === "sluice" && profile.fallback !== undefined;
-    const options: AgentOptions = { clock, voice, pipeline, hedges, onRecognise: () => (recognitions += 1) };
+    const options: AgentOptions = {
+      clock,
+      voice,
+      pipeline,
+      hedges,
+      onRecognise: () => (recognitions += 1),
+      onGenerate: () => (generations += 1),
+    };
     const call = Array.from({ length: Math.min(TURNS_PER_CALL, turns - from) }, (_, at) =>
       drawTurn(profile, seed, from + at),
     );
@@ -131,7 +145,7 @@ function play(profile: PipelineProfile, turns: number, seed: number, policy: "fi
     clock.run();
   }
   if (results.length !== turns) throw new Error(`${turns} turns were taken and ${results.length} were answered`);
-  return { results, pipeline, recognitions };
+  return { results, pipeline, recognitions, generations };
 }
 
 function round(value: number, digits = 4): number {

@@ -30,6 +30,8 @@ export interface AgentOptions {
   readonly hedges: boolean;
   /** Counts what recognition was asked for. */
   readonly onRecognise: () => void;
+  /** Counts what the first model was asked for. */
+  readonly onGenerate: () => void;
 }
 
 /** Sluice's: `Answer` decides, this carries out, as `cascade-reply.ts` does with real engines. */
@@ -89,7 +91,7 @@ export class SluiceAgent implements Agent {
       ...(hedges && { hedge, hedgeAt }),
     });
     onRecognise();
-    const tookMs = this.#turn!.sttMs();
+    const tookMs = this.#turn!.sttMs(sinceSpeechMs ?? Infinity);
     const partialMs = sinceSpeechMs === undefined ? undefined : this.#turn!.partialMs();
     if (partialMs !== undefined && sinceSpeechMs !== undefined) {
       const answer = this.#answer;
@@ -162,6 +164,7 @@ export class SluiceAgent implements Agent {
     const turn = this.#turn!;
     const run = new Run();
     this.#runs.set(id, run);
+    if (!second) this.#options.onGenerate();
     const words = turn.reply.match(/\s*\S+/g) ?? [];
     const say = (at: number) => {
       const word = words[at];
@@ -303,7 +306,7 @@ export class FixedAgent implements Agent {
       next();
       if (word !== undefined) run.pending = clock.after(at + 1 < words.length ? turn.wordMs() : 0, () => say(at + 1));
     };
-    run.pending = clock.after(turn.sttMs() + turn.firstTokenMs(), () => say(0));
+    run.pending = clock.after(turn.sttMs(Infinity) + turn.firstTokenMs(), () => say(0));
   }
 
   abort(): void {

@@ -1,6 +1,6 @@
 /** One turn as chance has it, the same for every policy: what the caller does, and what each engine will take. */
 import { createDelays, createRandom, type Quantiles, type Random } from "@sluice/engines";
-import { CALLER } from "../../profiles/inference.ts";
+import { CALLER, STT_TOLD_MS } from "../../profiles/inference.ts";
 import type { PipelineProfile } from "./profiles.ts";
 import { REPLIES } from "./replies.ts";
 
@@ -23,7 +23,11 @@ export interface Turn {
   readonly reply: string;
   /** How much longer the voice detector calls it voice after it ended. */
   readonly hangoverMs: () => number;
-  readonly sttMs: () => number;
+  /**
+   * From the moment at which recognition is told that the utterance is over, `sinceVoiceMs` after the voice, to its words.
+   * What decodes as it listens has them no sooner than was published, however early it is told.
+   */
+  readonly sttMs: (sinceVoiceMs: number) => number;
   /** From the end of the voice to a partial transcript that has it all; `undefined`: there are none. */
   readonly partialMs: () => number | undefined;
   readonly firstTokenMs: () => number;
@@ -65,13 +69,18 @@ export function drawTurn(profile: PipelineProfile, seed: number, index: number):
       words: Array.from({ length: words }, (_, at) => `word${at}`).join(" "),
     });
   }
+  const stt = createDelays(profile.sttFinal, stream(2));
   const slowness = createDelays(profile.slowness, stream(6));
   return {
     spoken,
     gapMs: 200 + createDelays(CALLER.turnGap, caller)(),
     reply: REPLIES[Math.floor(caller() * REPLIES.length)]!,
     hangoverMs: createDelays(HANGOVER, caller),
-    sttMs: createDelays(profile.sttFinal, stream(2)),
+    sttMs: (sinceVoiceMs) => {
+      const publishedMs = stt();
+      const afterToldMs = Math.max(0, publishedMs - STT_TOLD_MS);
+      return profile.partial ? Math.max(afterToldMs, publishedMs - sinceVoiceMs) : afterToldMs;
+    },
     partialMs: profile.partial ? createDelays(profile.partial, stream(8)) : () => undefined,
     firstTokenMs: createDelays(profile.firstToken, stream(3)),
     wordMs: createDelays(profile.word, stream(4)),

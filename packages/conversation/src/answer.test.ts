@@ -129,7 +129,7 @@ const late = () => {
 };
 
 test("a first token later than nearly all of them is asked for elsewhere, and the first to answer counts", () => {
-  const { answer, take, hedge } = scene({ model: late(), hedge: new Spending({ credit: 20 }) });
+  const { answer, take, hedge } = scene({ model: late(), hedge: new Spending({ credit: 20 }), hedgeAt: 0.95 });
   answer.handleWords(1000, undefined);
   answer.handleCommitted(1000);
   assert.deepEqual(take(1000), ["generate 1 undefined", "adopt 1"]);
@@ -146,7 +146,7 @@ test("the second model is let go when the first answers after all, and is not as
   const hedge = new Spending({ share: 0.1, credit: 5, halfLife: 500 });
   let asked = 0;
   for (let turn = 0; turn < 100; turn++) {
-    const { answer, take } = scene({ model: late(), hedge });
+    const { answer, take } = scene({ model: late(), hedge, hedgeAt: 0.95 });
     answer.handleWords(1000, undefined);
     answer.handleCommitted(1000);
     take(1000);
@@ -156,6 +156,29 @@ test("the second model is let go when the first answers after all, and is not as
     assert.ok(take(2100).includes("abandon 2"));
   }
   assert.ok(asked >= 5 && asked <= 14, `${asked} of 100`);
+});
+
+test("the second model is asked the sooner the oftener it wins, and late where no tail is to be cut", () => {
+  const spread = (least: number, most: number) => {
+    const model = new Forecast({ halfLifeCount: 1e6 });
+    for (let i = 0; i < 200; i++) model.record(0, "firstToken", least + ((most - least) * i) / 199);
+    return model;
+  };
+  const asksAfter = (model: Forecast, hedge: Spending) => {
+    const { answer, take } = scene({ model, hedge });
+    answer.handleWords(0, undefined);
+    answer.handleCommitted(0);
+    take(0);
+    return answer.pollTimeout()!;
+  };
+  const near = (value: number, wanted: number) => assert.ok(Math.abs(value - wanted) < 0.03 * wanted, `${value}`);
+  const account = { share: 0.15, credit: 1000 };
+  const [wins, loses] = [new Spending(account), new Spending(account)];
+  for (let i = 0; i < 100; i++) wins.handleHit();
+  for (let i = 0; i < 100; i++) loses.handleMiss(1);
+  near(asksAfter(spread(0, 4000), wins), 2800);
+  near(asksAfter(spread(0, 4000), loses), 3800); // the 85th percentile leaves too little to win: all are in vain
+  near(asksAfter(spread(300, 400), wins), 395);
 });
 
 test("a model that fails before its first word is replaced at once; one without a substitute fails", () => {

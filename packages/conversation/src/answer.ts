@@ -27,7 +27,10 @@ export interface AnswerOptions {
   readonly eager: Spending;
   /** A second model may be asked when the first is late; the bound on how often. Default: there is none. */
   readonly hedge?: Spending | undefined;
-  /** A first token later than this quantile of the forecast is late. Default 0.95; less: sooner answers, more requests. */
+  /**
+   * A first token later than this quantile of the forecast is late; less: sooner answers, more requests. Default: the
+   * least, from 0.7 to 0.95, that keeps second requests in vain within `hedge`; 0.95 where the tail is short.
+   */
   readonly hedgeAt?: number | undefined;
 }
 
@@ -50,13 +53,15 @@ const MOST_EARLY_RUNS = 3;
 /** A voice that is slower than this, in seconds of speech a second, is given one clause at a time: two would slow each other. */
 const SLOW_VOICE = 2;
 /** The first clause waits for punctuation as long as this many pieces of text probably take. */
-const FIRST_CLAUSE_TOKENS = 6;
+const FIRST_CLAUSE_TOKENS = 3;
 const FIRST_CLAUSE_MS: Milli = 300;
 /** A partial transcript is taken for the whole once as much silence passed as this share of them needed to be complete. */
-const COMPLETE = 0.5;
+const COMPLETE = 0.2;
 /** What is recorded for a transcript of which no partial ever was complete. */
 const NEVER_MS: Milli = 60_000;
-const HEDGE_AT = 0.95;
+/** Whatever guesses cost: most answers cost one request, and the far tail is cut where a second model is configured. */
+const HEDGE_SOONEST = 0.7;
+const HEDGE_LATEST = 0.95;
 
 interface Run {
   readonly id: number;
@@ -97,6 +102,15 @@ function plain(text: string): string {
     .toLowerCase()
     .replace(/[^\p{L}\p{N}\p{M}]+/gu, " ")
     .trim();
+}
+
+/** How late a first token is when a second model pays: where a fresh request could not win by much, only the far tail is. */
+function affordableDelay(quantile: (q: number) => Milli | undefined, hedge: Spending): Milli | undefined {
+  const soonest = quantile(Math.min(HEDGE_LATEST, Math.max(HEDGE_SOONEST, 1 - hedge.affordable)));
+  const latest = quantile(HEDGE_LATEST);
+  const usual = quantile(0.5);
+  if (soonest === undefined || latest === undefined || usual === undefined) return undefined;
+  return latest - soonest >= usual / 2 ? soonest : latest;
 }
 
 /** An answer under way. */
@@ -399,9 +413,10 @@ export class Answer {
   }
 
   #lateAt(run: Run): Milli | undefined {
-    const { hedge, hedgeAt = HEDGE_AT, model } = this.#options;
+    const { hedge, hedgeAt, model } = this.#options;
     if (!hedge?.allowed || this.#hedged || this.#committedAt === undefined || run.firstTokenAt !== undefined) return;
-    const late = model.quantile(run.startedAt, "firstToken", hedgeAt);
+    const quantile = (q: number) => model.quantile(run.startedAt, "firstToken", q);
+    const late = hedgeAt === undefined ? affordableDelay(quantile, hedge) : quantile(hedgeAt);
     return late === undefined ? undefined : Math.max(run.startedAt + late, this.#committedAt);
   }
 

@@ -6,9 +6,9 @@ import { Spending } from "./spending.ts";
 export interface PipelineOptions {
   /** Share of the model's words that may be generated in vain, 0 to 1; 0: no answer before its turn. Default 0.15. */
   readonly eagerShare?: number | undefined;
-  /** The quantile of the first token's forecast after which the second model is asked. Default 0.95. */
+  /** The quantile of the first token's forecast after which the second model is asked. Default: as `hedgeShare` affords. */
   readonly hedgeAt?: number | undefined;
-  /** Share of the requests that may go to the second model in vain. Default 0.1. */
+  /** Share of the requests that may go to the second model in vain, 0 to 1. Default 0.15. */
   readonly hedgeShare?: number | undefined;
 }
 
@@ -17,9 +17,9 @@ export class Pipeline {
   readonly forecasts = new Forecasts();
   readonly eager: Spending;
   readonly hedge: Spending;
-  readonly hedgeAt: number;
+  readonly hedgeAt: number | undefined;
 
-  constructor({ eagerShare = 0.15, hedgeShare = 0.1, hedgeAt = 0.95 }: PipelineOptions = {}) {
+  constructor({ eagerShare = 0.15, hedgeShare = 0.15, hedgeAt }: PipelineOptions = {}) {
     this.eager = new Spending({ share: eagerShare });
     this.hedgeAt = hedgeAt;
     this.hedge = new Spending({ share: hedgeShare, credit: 20, halfLife: 500 });

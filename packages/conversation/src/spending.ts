@@ -10,11 +10,15 @@ export interface SpendingOptions {
   readonly halfLife: number;
 }
 
+/** How fast the share of guesses in vain is learnt: a new one counts this much. */
+const LEARNING = 1 / 32;
+
 /** A running account, shared by the sessions of a process; the recent past weighs most. */
 export class Spending {
   readonly #options: SpendingOptions;
   #spent = 0;
   #wasted = 0;
+  #vain = 1; // share of the guesses that were none, of late; before there is experience, all are
   /** Of all time, for metrics. */
   readonly total = { spent: 0, wasted: 0, hits: 0, misses: 0 };
 
@@ -38,6 +42,11 @@ export class Spending {
     return this.#spent === 0 ? 0 : this.#wasted / this.#spent;
   }
 
+  /** The share of chances on which a guess may be made, so that those in vain stay within the bound. */
+  get affordable(): number {
+    return Math.min(1, this.#options.share / Math.max(this.#vain, 0.01));
+  }
+
   /** `units` were spent; whether in vain is not known yet. */
   handleSpent(units: number): void {
     const fade = 2 ** (-units / this.#options.halfLife);
@@ -49,12 +58,14 @@ export class Spending {
   /** A guess was of use. */
   handleHit(): void {
     this.total.hits += 1;
+    this.#vain -= this.#vain * LEARNING;
   }
 
   /** A guess was none, and cost `units` that were spent before. */
   handleMiss(units: number): void {
     this.#wasted += units;
     this.total.misses += 1;
+    this.#vain += (1 - this.#vain) * LEARNING;
     this.total.wasted += units;
   }
 }
