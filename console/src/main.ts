@@ -10,9 +10,11 @@ import {
 import { find, make } from "./dom.ts";
 import { EventLog } from "./event-log.ts";
 import { HistoryView } from "./history-view.ts";
+import { Lab } from "./lab.ts";
 import { drawLedger, drawPackets, drawVitals, type Ledger } from "./ledger-view.ts";
 import { explain, type Problem } from "./problems.ts";
 import { decibels, Scope } from "./scope.ts";
+import { followTabs } from "./tabs.ts";
 import { TranscriptView } from "./transcript-view.ts";
 import { drawTurn } from "./turn-view.ts";
 import { type Turn, Turns } from "./turns.ts";
@@ -54,6 +56,7 @@ let dialling: AbortController | undefined;
 let chosen: Turn | undefined;
 let token: string | undefined; // what the server asked for
 let newestLedger: Ledger | undefined;
+const lab = new Lab({ token: () => token, switchPipe });
 
 talk.addEventListener("click", () => toggleCall());
 mute.addEventListener("click", () => call?.mute(!call.muted));
@@ -76,11 +79,11 @@ document.addEventListener("keydown", onKey);
 const wanted = new URLSearchParams(location.search).get("transport");
 if (wanted && [...pipe.options].some(({ value }) => value === wanted)) pipe.value = wanted;
 pipe.addEventListener("change", () => {
-  const address = new URL(location.href);
-  if (pipe.value === "auto") address.searchParams.delete("transport");
-  else address.searchParams.set("transport", pipe.value);
-  window.history.replaceState(null, "", address);
+  switchPipe(pipe.value as TransportKind | "auto").catch((error: Error) => {
+    find("pipe-why").textContent = `stays: ${error.message}`;
+  });
 });
+followTabs(find("tabs"), find("board"), (view) => lab.show(view === "lab"));
 drawAll();
 showState("idle");
 void prepare();
@@ -88,6 +91,23 @@ void prepare();
 talk.addEventListener("pointerenter", () => {
   if (!call && !dialling) void prepare({ transport: pipe.value as TransportKind | "auto", token });
 });
+
+/** Takes the call to another kind of pipe in the middle of it, and else the next one. */
+async function switchPipe(kind: TransportKind | "auto"): Promise<void> {
+  const before = call?.transport?.kind;
+  if (call) {
+    pipe.value = kind;
+    await call.switchTransport(kind).catch((error: unknown) => {
+      if (before) pipe.value = before;
+      throw error;
+    });
+  }
+  pipe.value = kind;
+  const address = new URL(location.href);
+  if (kind === "auto") address.searchParams.delete("transport");
+  else address.searchParams.set("transport", kind);
+  window.history.replaceState(null, "", address);
+}
 
 function toggleCall(): void {
   if (call) call.close();
@@ -118,6 +138,7 @@ async function start(microphone: MicrophoneChoice): Promise<void> {
 
 function follow(conversation: Conversation, speaks: boolean): void {
   call = conversation;
+  lab.follow(conversation);
   conversation.on("event", (event) => {
     log.add(performance.now(), false, event);
     window.dispatchEvent(new CustomEvent("sluice:event", { detail: event })); // for who looks on: extensions, tests
@@ -138,7 +159,10 @@ function follow(conversation: Conversation, speaks: boolean): void {
   });
   conversation.on("mute", showMute);
   conversation.on("state", ({ state, reason }) => {
-    if (state === "closed") call = undefined;
+    if (state === "closed") {
+      call = undefined;
+      lab.end();
+    }
     showState(state === "closed" ? "idle" : state);
     if (reason) showProblem(explain(reason));
   });
@@ -180,6 +204,7 @@ async function watchStats(conversation: Conversation): Promise<void> {
     const stats = await conversation.getStats();
     drawVitals(find("vitals"), stats);
     drawPackets(find("packets"), chosen, stats);
+    lab.handleStats(stats);
     await new Promise((resolve) => setTimeout(resolve, 1_000));
   }
   drawVitals(find("vitals"), undefined);
@@ -210,7 +235,7 @@ function showState(line: Line): void {
   for (const control of [mute, interrupt, text, send]) control.disabled = !on;
   // A control that is switched off loses the focus, and the keyboard its place.
   if (!on && focused !== document.body && (focused as HTMLButtonElement | null)?.disabled) talk.focus();
-  pipe.disabled = line !== "idle";
+  pipe.disabled = line === "connecting" || line === "reconnecting";
   if (line === "idle") find("pipe-now").textContent = find("pipe-why").textContent = "";
   if (!on) showMute(false);
 }

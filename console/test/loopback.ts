@@ -24,11 +24,33 @@ export function installLoopback(): void {
   let peer: RTCPeerConnection | undefined;
   let gain: GainNode | undefined;
   let count = 0;
+  let profile: string | null = null;
   const emit = (event: object) => events?.send(JSON.stringify({ event_id: `event_${count++}`, ...event }));
 
   window.fetch = async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
     if (url.includes("/hangup")) return new Response();
+    if (url.includes("/v1/lab/network")) {
+      const order = init?.body ? JSON.parse(String(init.body)) : {};
+      if (order.profile !== undefined) profile = order.profile;
+      const network = (name: string, about: string, round_trip_ms: number, loss: number) => ({
+        ...{ name, about, round_trip_ms, loss },
+        ...{ measured: "as published", source: "the screenshots' own", assumed: "-" },
+      });
+      return Response.json({
+        profile,
+        profiles: [
+          network("good-wifi", "a quiet access point and a server in the same country", 16, 0.0005),
+          network("cafe-wifi", "everybody's videos on one access point", 32, 0.0169),
+          network("lte", "a phone with a good signal", 55, 0.002),
+          network("lte-edge", "one bar: the radio repeats itself, then gives up", 105, 0.0385),
+          network("train", "LTE at 300 km/h: a handover every few seconds", 85, 0.01),
+          network("satellite", "a dish that looks at another satellite every 15 s", 50, 0.0099),
+          network("hotel-nat", "a shared gateway that forgets who is who", 40, 0.005),
+        ],
+        packets: { carried: 18_204, dropped: 311 },
+      });
+    }
     if (!url.includes("/v1/realtime/calls")) return realFetch(input, init);
     if (new Headers(init?.headers).get("content-type") === "application/json") {
       const error = { message: "this server has no QUIC engine: use WebRTC or a WebSocket" };

@@ -61,6 +61,8 @@ for (const colorScheme of ["light", "dark"] as const) {
     await converse(page);
     await page.waitForTimeout(1_500);
     await shoot("call");
+    await lookAtLab(page);
+    await shoot("lab");
     await context.close();
   }
 }
@@ -75,6 +77,32 @@ await page.waitForSelector("#notice:not([hidden])");
 await page.screenshot({ path: join(directory, "refused.png") });
 await browser.close();
 server.close();
+
+async function lookAtLab(page: Page): Promise<void> {
+  const emit = (event: EventDraft) => page.evaluate((it) => window.loopback.emit(it), event);
+  await page.click("#tab-lab");
+  await page.getByText("Cafe wifi").click();
+  const stage = (engine: string, name: string, weight: number, p50: number, p90: number, p99: number) => ({
+    ...{ engine, stage: name, weight },
+    ...(weight < 20 ? { p50: null, p90: null, p99: null } : { p50, p90, p99 }),
+  });
+  await emit({
+    type: "sluice.forecast",
+    stages: [
+      stage("speech", "turnEnd", 84, 548, 571, 640),
+      stage("stt", "sttFinal", 84, 92, 161, 240),
+      stage("llm", "firstToken", 84, 214, 371, 702),
+      stage("llm", "tokenRate", 84, 71.3, 96.2, 110.4),
+      stage("tts", "firstAudio", 84, 88, 132, 190),
+      stage("speech", "lead", 12, 0, 0, 0),
+    ],
+  });
+  const floor = { type: "sluice.floor" as const, ducked_after_ms: 64 };
+  await emit({ ...floor, decision: "continue", reason: "noise", decided_after_ms: 190, voiced_ms: 128 });
+  await emit({ ...floor, decision: "continue", reason: "hum", decided_after_ms: 204, voiced_ms: 192 });
+  await emit({ ...floor, decision: "stop", reason: "speech", decided_after_ms: 131, voiced_ms: 131 });
+  await page.waitForTimeout(1_200);
+}
 
 async function converse(page: Page): Promise<void> {
   const emit = (event: EventDraft) => page.evaluate((it) => window.loopback.emit(it), event);

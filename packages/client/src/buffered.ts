@@ -202,12 +202,14 @@ export class BufferedTransport implements Transport {
       received: {
         packets: this.#packetsIn,
         lost: 0,
+        repaired: undefined, // TCP and QUIC do that below us
         concealedMs: player ? player.missing / PER_MS : 0,
         kbitPerSecond: rate(received - (before?.received ?? 0)),
       },
       sent: {
         packets: this.#packetsOut,
         lost: 0,
+        repaired: undefined,
         concealedMs: 0,
         kbitPerSecond: rate(sent - (before?.sent ?? 0)),
       },

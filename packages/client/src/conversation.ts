@@ -579,7 +579,7 @@ export class Conversation {
   }
 }
 
-const nothing = { packets: 0, lost: 0, concealedMs: 0, kbitPerSecond: undefined };
+const nothing = { packets: 0, lost: 0, repaired: undefined, concealedMs: 0, kbitPerSecond: undefined };
 const noStats: StatsDigest = {
   roundTripMs: undefined,
   jitterBufferMs: undefined,

@@ -50,5 +50,5 @@ test("the nominated pair tells the round trip", () => {
 test("a browser that tells nothing gives an empty digest", () => {
   const digest = new StatsReader().digest([], undefined);
   assert.equal(digest.roundTripMs, undefined);
-  assert.deepEqual(digest.sent, { packets: 0, lost: 0, concealedMs: 0, kbitPerSecond: undefined });
+  assert.deepEqual(digest.sent, { packets: 0, lost: 0, repaired: undefined, concealedMs: 0, kbitPerSecond: undefined });
 });

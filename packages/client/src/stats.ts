@@ -17,6 +17,8 @@ export interface StatsDigest {
 export interface PacketCounts {
   readonly packets: number;
   readonly lost: number;
+  /** Of the lost, what was sent again or restored from what came after; `undefined`: the pipe does not say. */
+  readonly repaired: number | undefined;
   /** Speech that had to be invented because it was missing when it was due; only known of received audio. */
   readonly concealedMs: Milli;
   readonly kbitPerSecond: number | undefined;
@@ -76,17 +78,27 @@ export class StatsReader {
       received: {
         packets: number(inbound?.packetsReceived) ?? 0,
         lost: number(inbound?.packetsLost) ?? 0,
+        repaired: repairedOf(inbound),
         concealedMs: (this.#missed + underWay) / SAMPLES_PER_MS,
         kbitPerSecond: before && rate(now.bytesIn - before.bytesIn),
       },
       sent: {
         packets: number(outbound?.packetsSent) ?? 0,
         lost: number(remote?.packetsLost) ?? 0,
+        repaired: number(outbound?.retransmittedPacketsSent),
         concealedMs: 0,
         kbitPerSecond: before && rate(now.bytesOut - before.bytesOut),
       },
     };
   }
+}
+
+/** Copies that came for what was missing: sent again, or in later packets (RED), less those that were not needed. */
+function repairedOf(inbound: Entry | undefined): number | undefined {
+  if (!inbound) return undefined;
+  const { retransmittedPacketsReceived, fecPacketsReceived, fecPacketsDiscarded } = inbound;
+  const copies = (number(fecPacketsReceived) ?? 0) - (number(fecPacketsDiscarded) ?? 0);
+  return (number(retransmittedPacketsReceived) ?? 0) + Math.max(0, copies);
 }
 
 function concealedSamples(entries: Iterable<Entry>): number {

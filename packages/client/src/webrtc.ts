@@ -212,8 +212,7 @@ export class WebRtcTransport implements Transport {
 
   #end(reason: Error | undefined, lost: boolean): void {
     if (this.#closed) return;
-    if (lost) this.abandon();
-    else this.close();
+    this.abandon(); // whoever closed it knows; the call may go on over another pipe
     this.#listener.onClosed(reason, lost);
   }
 
