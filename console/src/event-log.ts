@@ -8,7 +8,7 @@ interface Logged {
 }
 
 const MAX_EVENTS = 500;
-const CHATTER = /\.delta$|^sluice\.(clock|ledger|(playout|speech)\.report)/;
+const CHATTER = /\.delta$|^sluice\.(clock|forecast|ledger|(playout|speech)\.report)/;
 
 /** The events panel. */
 export class EventLog {

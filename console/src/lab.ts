@@ -33,6 +33,7 @@ export class Lab {
   #through = false; // the call's media goes through the network
   #shown = false;
   #newestTurn = "";
+  #asking = false; // one at a time: an older answer must not undo a newer choice
 
   constructor(parts: LabParts) {
     this.#parts = parts;
@@ -83,7 +84,7 @@ export class Lab {
     this.#minute.handleStats(this.#pipe ?? "", stats);
     if (!this.#shown) return;
     drawMinute(find("minute"), this.#minute);
-    if (this.#state?.profile) void this.#order(undefined, undefined);
+    if (this.#state?.profile && !this.#asking) void this.#order(undefined, undefined);
   }
 
   /** The call is over. */
@@ -130,6 +131,7 @@ export class Lab {
   }
 
   async #order(order: NetworkOrder | undefined, done: string | undefined): Promise<void> {
+    this.#asking = true;
     try {
       this.#state = await askNetwork(this.#parts.token(), order);
       if (this.#state) this.#network.draw(this.#state);
@@ -137,6 +139,8 @@ export class Lab {
       if (done) this.#say(done);
     } catch (cause) {
       this.#say(cause instanceof Error ? cause.message : String(cause));
+    } finally {
+      this.#asking = false;
     }
   }
 
