@@ -69,7 +69,8 @@ function rowOf({ engine, stage, weight, p50, p90, p99 }: Stage, scale: number): 
       length: `${(100 * Math.max(0, to - from)) / scale}%`,
     });
   const bars = unit ? [] : [bar("p50", 0, p50), bar("p90", p50, p90), bar("p99", p90, p99)];
-  const say = (value: number) => (unit ? `${value.toFixed(1)}${unit}` : String(Math.round(value)));
+  const say = (value: number) =>
+    unit ? `${value < 10 ? value.toFixed(1) : Math.round(value)}${unit}` : String(Math.round(value));
   return make(
     "tr",
     {},
