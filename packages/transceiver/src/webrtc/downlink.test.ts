@@ -36,6 +36,16 @@ test("the first frame is due at once, the rest every 20 ms without drift", () =>
   );
 });
 
+test("one that sleeps between packets, as others do, adds up every delay", () => {
+  const { downlink, drive } = createLine({ pacing: "sleep" });
+  downlink.play(1000, utterance("a"), tone(100));
+  const sent = drive(1000, 2000, 2).filter(({ frame }) => frame.sent !== undefined);
+  assert.deepEqual(
+    sent.map(({ due }) => round(due)),
+    [1000, 1022, 1044, 1066, 1088],
+  );
+});
+
 test("reports what is out, and the first sample's timestamp", () => {
   const { downlink, drive } = createLine({ firstTimestamp: 0xffffffff });
   downlink.play(0, utterance("a"), tone(50));

@@ -51,6 +51,7 @@ for (const file of readdirSync(new URL("fixtures/", import.meta.url)).filter((na
       const audio = section(lines, "audio");
       assert(audio.includes("a=rtcp-mux") && audio.includes("a=setup:passive"));
       assert(audio.includes(`a=rtcp-fb:${offer.audio.opusPayloadType} nack`));
+      assert(!formatAnswer(offer, { ...OPTIONS, nack: false }).includes("nack"), "unless it is not wanted");
       assert(!audio.some((line) => line.includes("transport-cc")));
     }
     if (offer.data) assert(section(lines, "application").includes("a=max-message-size:262144"));
