@@ -85,6 +85,11 @@ export class JitterBuffer {
       return this.#decoder.decode(due.payload) ?? this.#decoder.conceal(FRAME_MS);
     }
     if (this.#frames.size > 0) {
+      // A sender that was late may go on a part of a frame later.
+      if (this.#first() - this.#next! < FRAME_TICKS) {
+        this.#next = this.#first();
+        return this.play(now);
+      }
       // Something later is here: this frame is lost, unless the stream paused on purpose.
       if ((this.#first() - this.#next!) / 48 > LONGEST_LOSS_MS) {
         this.#next = undefined;

@@ -89,9 +89,9 @@ export function parseOffer(text: string): Offer {
   const bundle = attributes(session, "group")
     .map((group) => group.split(" "))
     .find(([semantics]) => semantics === "BUNDLE");
-  const audioSection = sections.find((section) => section.media === "audio" && section.port !== 0);
+  const audioSection = sections.find((section) => section.media === "audio" && isOffered(section));
   const dataSection = sections.find(
-    (section) => section.media === "application" && section.port !== 0 && section.protocol.endsWith("DTLS/SCTP"),
+    (section) => section.media === "application" && isOffered(section) && section.protocol.endsWith("DTLS/SCTP"),
   );
   const audio = audioSection && parseAudio(audioSection);
   const data = dataSection && parseData(dataSection);
@@ -186,6 +186,11 @@ function parseSection(lines: readonly string[]): Section {
   const mid = attributes(lines, "mid")[0];
   if (mid !== undefined && !/^[!#-'*+\-.0-9A-Z^-~]{1,32}$/.test(mid)) throw new SdpError("the offer has a bad a=mid");
   return { mid, media, port: Number.parseInt(port!, 10), protocol, formats: formats.join(" "), lines };
+}
+
+/** Port 0 rejects media, unless it says that its port is that of the bundle (RFC 9143 section 6): `max-bundle` offers do. */
+function isOffered({ port, lines }: Section): boolean {
+  return port !== 0 || lines.includes("a=bundle-only");
 }
 
 function parseAudio({ mid, lines, protocol, formats }: Section): OfferAudio {
