@@ -1,7 +1,8 @@
 /**
  * How much one relay worker forwards, beside nginx's stream proxy and the barest Node forwarder: 120-byte packets of 500
  * flows, delivered packets counted, the three alternating. Needs a C compiler for the load, and nginx with its stream
- * module (Debian: apt-get install nginx libnginx-mod-stream).
+ * module (Debian: apt-get install nginx libnginx-mod-stream). `--coturn` adds coturn's TURN relay (Debian: coturn), and the
+ * delay of each.
  */
 import { type ChildProcess, execFile, execFileSync, fork, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -49,12 +50,14 @@ interface Load {
 }
 
 /** `relay` as it runs here, in batches where the addon was built; `relay_dgram` always without it. */
-type Name = "relay" | "relay_dgram" | "nginx" | "dgram";
+type Name = "relay" | "relay_dgram" | "nginx" | "dgram" | "coturn";
 
 interface Subject {
   readonly name: Name;
   readonly port: number;
   readonly process: ChildProcess;
+  /** TURN channel that its packets go through. */
+  readonly channel?: number;
   /** Makes it ready for load after a pause: flows idle out. */
   readonly prepare: () => Promise<void>;
 }
@@ -69,10 +72,12 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     subjects.push(await startRelay("relay", 20_001));
     if (hasBatches()) subjects.push(await startRelay("relay_dgram", 20_004));
     subjects.push(await startNginx(folder, 20_002), await startDgram(20_003));
+    const withDelays = flags.coturn === "true";
+    if (withDelays) subjects.push(await startCoturn(folder, 20_005));
     const rows: Record<string, number | string>[] = [];
     for (const subject of subjects) {
       await subject.prepare();
-      await load(subject.port, 10_000, 1000); // the first run after a start is no measure
+      await load(subject.port, 10_000, 1000, subject.channel); // the first run after a start is no measure
     }
     const relay = subjects[0]!;
     const rssBefore = rssOf(relay.process);
@@ -92,6 +97,11 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     await relay.prepare();
     const through = await load(relay.port, 20_000, 10_000);
     rows.push({ subject: "direct at 20k/s", ...direct }, { subject: "relay at 20k/s", ...through });
+    if (withDelays)
+      for (const { name, port, channel, prepare } of subjects.slice(1)) {
+        await prepare();
+        rows.push({ subject: `${name} at 20k/s`, ...(await load(port, 20_000, 4000, channel)) });
+      }
     const median = (name: string) => {
       const found = rows.flatMap((row) => (row.subject === name && typeof row.pps === "number" ? [row.pps] : []));
       return found.sort((a, b) => a - b)[Math.floor(found.length / 2)] ?? 0;
@@ -109,6 +119,7 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
         relay_dgram_cpu_us: costs.get(hasBatches() ? "relay_dgram" : "relay")!,
         nginx_cpu_us: costs.get("nginx")!,
         dgram_cpu_us: costs.get("dgram")!,
+        ...(withDelays ? { coturn_pps: median("coturn"), coturn_cpu_us: costs.get("coturn")! } : {}),
         lost_at_20k: through.sent - through.received,
         rss_mb: rssOf(relay.process),
         rss_growth_mb: rssOf(relay.process) - rssBefore,
@@ -121,9 +132,9 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
 }
 
 /** Microseconds of processor time, user and system, for each packet delivered at 10,000/s: steadier than a rate. */
-async function cpuPerPacket({ port, process }: Subject, load: LoadRunner): Promise<number> {
+async function cpuPerPacket({ port, process, channel }: Subject, load: LoadRunner): Promise<number> {
   const before = cpuMicroseconds(process);
-  const { received } = await load(port, 10_000, 4000);
+  const { received } = await load(port, 10_000, 4000, channel);
   return (cpuMicroseconds(process) - before) / received;
 }
 
@@ -132,7 +143,7 @@ function cpuMicroseconds({ pid }: ChildProcess): number {
   return (Number(fields[11]) + Number(fields[12])) * 10_000; // ticks of 10 ms
 }
 
-type LoadRunner = (port: number, pps: number, milliseconds: number) => Promise<Load>;
+type LoadRunner = (port: number, pps: number, milliseconds: number, channel?: number) => Promise<Load>;
 
 function compileLoad(folder: string): LoadRunner {
   const program = join(folder, "load");
@@ -141,8 +152,9 @@ function compileLoad(folder: string): LoadRunner {
   } catch (cause) {
     throw new Error("the relay bench needs a C compiler (Debian: apt-get install gcc libc6-dev)", { cause });
   }
-  return async (port, pps, milliseconds) => {
-    const numbers = [port, SINK_PORT, FIRST_PORT, FLOWS, SIZE, pps, milliseconds].map(String);
+  return async (port, pps, milliseconds, channel) => {
+    const turn = channel === undefined ? [] : [channel];
+    const numbers = [port, SINK_PORT, FIRST_PORT, FLOWS, SIZE, pps, milliseconds, ...turn].map(String);
     const { stdout } = await promisify(execFile)(program, numbers);
     return JSON.parse(stdout);
   };
@@ -159,8 +171,8 @@ async function capacity(subject: Subject, load: LoadRunner): Promise<number> {
   return best;
 }
 
-async function attempt({ name, port }: Subject, load: LoadRunner, pps: number): Promise<number | undefined> {
-  const result = await load(port, pps, RUN_MS);
+async function attempt({ name, port, channel }: Subject, load: LoadRunner, pps: number): Promise<number | undefined> {
+  const result = await load(port, pps, RUN_MS, channel);
   const { sent, received } = result;
   console.error(`${name} at ${pps}: ${JSON.stringify(result)}`);
   // A generator that cannot keep the rate measures itself.
@@ -211,6 +223,69 @@ async function startNginx(folder: string, port: number): Promise<Subject> {
   await Promise.race([failed, sleep(500)]);
   if (child.exitCode !== null) throw new Error(`nginx ended: ${readFileSync(join(folder, "error.log"), "utf8")}`);
   return { name: "nginx", port, process: child, prepare: async () => undefined };
+}
+
+/** A TURN relay of one thread for this machine alone, with an allocation and a channel for each flow. */
+async function startCoturn(folder: string, port: number): Promise<Subject> {
+  const file = join(folder, "turnserver.conf");
+  writeFileSync(
+    file,
+    `listening-ip=${HOST}\nrelay-ip=${HOST}\nlistening-port=${port}\nmin-port=22000\nmax-port=22999\nno-auth\nno-tcp\nno-tls\nno-dtls
+no-cli\ncli-password=${randomBytes(12).toString("hex")}\nallow-loopback-peers\nrelay-threads=1\nrealm=lab\nno-stdout-log\nlog-file=${folder}/turn.log
+simple-log\npidfile=${folder}/turn.pid\nuserdb=${folder}/turn.db\n`,
+  );
+  const child = spawn("turnserver", ["-c", file], { stdio: ["ignore", 2, 2] });
+  const failed = once(child, "error").then(([cause]) => {
+    throw new Error("--coturn needs coturn (Debian: apt-get install coturn)", { cause });
+  });
+  await Promise.race([failed, sleep(1500)]);
+  if (child.exitCode !== null) throw new Error(`coturn ended with ${child.exitCode}`);
+  let opened = false;
+  const prepare = async () => {
+    if (!opened) await openChannels(port);
+    opened = true; // for ten minutes
+  };
+  return { name: "coturn", port, process: child, prepare, channel: TURN_CHANNEL };
+}
+
+const TURN_CHANNEL = 0x4000;
+
+/** Allocates for every source port of the load, and binds the channel to the sink (RFC 8656 sections 7 and 12). */
+async function openChannels(port: number): Promise<void> {
+  const cookie = 0x2112a442;
+  const request = (type: number, ...attributes: Buffer[]) => {
+    const body = Buffer.concat(attributes);
+    const header = Buffer.alloc(8);
+    header.writeUInt16BE(type, 0);
+    header.writeUInt16BE(body.length, 2);
+    header.writeUInt32BE(cookie, 4);
+    return Buffer.concat([header, randomBytes(12), body]);
+  };
+  const attribute = (type: number, value: Buffer) => {
+    const header = Buffer.alloc(4);
+    header.writeUInt16BE(type, 0);
+    header.writeUInt16BE(value.length, 2);
+    return Buffer.concat([header, value]);
+  };
+  const peer = Buffer.alloc(8);
+  peer[1] = 1; // IPv4
+  peer.writeUInt16BE(SINK_PORT ^ (cookie >>> 16), 2);
+  peer.writeUInt32BE((0x7f000001 ^ cookie) >>> 0, 4);
+  const channel = Buffer.alloc(4);
+  channel.writeUInt16BE(TURN_CHANNEL, 0);
+  for (let flow = 0; flow < FLOWS; flow++) {
+    const socket = createSocket("udp4").bind(FIRST_PORT + flow, HOST);
+    await once(socket, "listening");
+    for (const [type, ...attributes] of [
+      [0x0003, attribute(0x0019, Buffer.of(17, 0, 0, 0))], // Allocate: UDP
+      [0x0009, attribute(0x000c, channel), attribute(0x0012, peer)], // ChannelBind
+    ] as [number, ...Buffer[]][]) {
+      socket.send(request(type, ...attributes), port, HOST);
+      const [answer] = (await once(socket, "message", { signal: AbortSignal.timeout(2000) })) as [Buffer];
+      if (answer.readUInt16BE(0) !== (type | 0x0100)) throw new Error(`coturn refused: ${answer.toString("hex")}`);
+    }
+    socket.close();
+  }
 }
 
 /** Opens a flow for every source port of the load, as its client would, and answers as the transceiver would. */

@@ -18,6 +18,8 @@ export interface CallerOptions {
   readonly answer: Answerer;
   /** Its stream; each caller of one server has another one. */
   readonly ssrc: number;
+  /** Where it sends from. Default 127.0.0.1. */
+  readonly address?: string;
   /** RED and retransmission, where the answer takes them. Default false: bare Opus. */
   readonly repair?: boolean;
   /** Also a data channel `oai-events`; told of each message. */
@@ -46,7 +48,9 @@ export class Caller {
   #ear: Ear | undefined;
   #highest: number | undefined;
   #remoteSsrc = 0;
-  #frames: { readonly list: readonly Uint8Array[]; readonly startedAt: number; at: number; done: () => void } | undefined;
+  #frames:
+    | { readonly list: readonly Uint8Array[]; readonly startedAt: number; at: number; done: () => void }
+    | undefined;
   #timer: NodeJS.Timeout | undefined;
   #sequence = 1;
 
@@ -54,7 +58,7 @@ export class Caller {
     this.#options = options;
     this.#peer = new PeerConnection(`caller ${options.ssrc}`, {
       iceServers: [],
-      bindAddress: "127.0.0.1",
+      bindAddress: options.address ?? "127.0.0.1",
       disableAutoNegotiation: true,
     });
     const audio = new Audio("0", "SendRecv");
@@ -89,7 +93,12 @@ export class Caller {
   /** Sends `frames` one every 20 ms from now on, over and over if `repeat`; fulfilled when the last is out. */
   say(frames: readonly Uint8Array[], repeat = false): Promise<void> {
     return new Promise((done) => {
-      this.#frames = { list: frames, startedAt: performance.now() + ((this.#options.ssrc * 7.919) % FRAME_MS), at: 0, done };
+      this.#frames = {
+        list: frames,
+        startedAt: performance.now() + ((this.#options.ssrc * 7.919) % FRAME_MS),
+        at: 0,
+        done,
+      };
       this.#timer ??= setInterval(() => this.#sendDue(repeat), 2);
     });
   }
@@ -111,7 +120,10 @@ export class Caller {
 
   async #connect(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const late = setTimeout(() => reject(new Error(`not connected in ${CONNECT_MS} ms: ${this.#peer.state()}`)), CONNECT_MS);
+    const late = setTimeout(
+      () => reject(new Error(`not connected in ${CONNECT_MS} ms: ${this.#peer.state()}`)),
+      CONNECT_MS,
+    );
     const check = () => {
       if (this.#track.isOpen() && this.#channel?.isOpen() !== false) resolve();
     };
@@ -186,7 +198,8 @@ export class Caller {
     if (!this.#ear) return;
     this.#remoteSsrc = rtp.ssrc;
     const now = performance.now();
-    const number = this.#highest === undefined ? rtp.sequenceNumber : unwrapSequenceNumber(this.#highest, rtp.sequenceNumber);
+    const number =
+      this.#highest === undefined ? rtp.sequenceNumber : unwrapSequenceNumber(this.#highest, rtp.sequenceNumber);
     if (this.#highest === undefined || number > this.#highest) {
       for (let missing = (this.#highest ?? number) + 1; missing < number; missing++)
         this.#requests.handleMissing(now, missing);

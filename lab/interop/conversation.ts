@@ -47,7 +47,12 @@ export function startAgent() {
 }
 
 /** Lets the client of `command` talk to the Sluice that takes offers at `url`, through a network with `loss`, 10 ms away. */
-export async function converse(command: Command, url: string, loss: number, seed: number): Promise<ConversationFigures> {
+export async function converse(
+  command: Command,
+  url: string,
+  loss: number,
+  seed: number,
+): Promise<ConversationFigures> {
   const folder = mkdtempSync(join(tmpdir(), "sluice-interop-"));
   const file = (name: string) => join(folder, name);
   const between = throughNetwork(postTo(url), seed, { delayMs: DELAY_MS, loss });

@@ -133,7 +133,11 @@ function debian(name: string): string | undefined {
 
 function quiet(program: string, ...args: string[]): string | undefined {
   try {
-    return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 15_000 }).trim();
+    return execFileSync(program, args, {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+      timeout: 15_000,
+    }).trim();
   } catch {
     return undefined;
   }

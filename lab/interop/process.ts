@@ -38,7 +38,14 @@ export async function startServer(
   child.once("error", ready.reject);
   const late = setTimeout(() => ready.reject(new Error(`${program} was not ready: ${printed.tail()}`)), limitMs);
   if (isReady) {
-    const ask = setInterval(() => void isReady().then((yes) => yes && ready.resolve(""), () => {}), 100);
+    const ask = setInterval(
+      () =>
+        void isReady().then(
+          (yes) => yes && ready.resolve(""),
+          () => {},
+        ),
+      100,
+    );
     ready.promise.finally(() => clearInterval(ask)).catch(() => {});
     child.stdout!.on("data", () => {});
   } else createInterface({ input: child.stdout! }).once("line", ready.resolve);

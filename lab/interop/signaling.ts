@@ -1,4 +1,5 @@
 /** Offers on their way to a server: posted, with a bad network put between both sides, or taken for somebody else. */
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -35,14 +36,17 @@ export interface Between {
 /** Puts a proxy of `impairments`, both ways, before every call that `answer` answers. */
 export function throughNetwork(answer: Answerer, seed: number, impairments: Impairments): Between {
   const proxies: NetemProxy[] = [];
+  // The server must not find a way around the network: it learns the caller's address from its checks, and what it
+  // sends to the address that it is told ends here.
+  const nowhere = createSocket("udp4").bind(0, "127.0.0.1");
   return {
     async answer(offer) {
-      // The server must not find a way around the network: it learns the caller's address from its checks.
-      const answered = await answer(withOneCandidate(offer, 9));
+      const answered = await answer(withOneCandidate(offer, nowhere.address().port));
       const target = candidateOf(answered);
       const proxy = await NetemProxy.open({
         listen: { address: "127.0.0.1", port: 0 },
         target,
+        outer: target.address, // from where a server that is bound to an interface reaches it
         seed: seed + proxies.length,
         up: impairments,
         down: impairments,
@@ -50,9 +54,9 @@ export function throughNetwork(answer: Answerer, seed: number, impairments: Impa
       proxies.push(proxy);
       return withOneCandidate(answered, proxy.port);
     },
-    lost: () =>
-      proxies.reduce((sum, { stats: { up, down } }) => sum + up.lost + down.lost, 0),
+    lost: () => proxies.reduce((sum, { stats: { up, down } }) => sum + up.lost + down.lost, 0),
     close: () => {
+      nowhere.close();
       for (const proxy of proxies) proxy.close();
     },
   };

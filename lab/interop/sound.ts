@@ -39,7 +39,11 @@ export class Ear {
   #timestamp: number | undefined;
 
   /** Takes a packet of the one stream there is. */
-  handleRtp({ payloadType, timestamp: wrapped, payload }: Pick<RtpPacket, "payloadType" | "timestamp" | "payload">): void {
+  handleRtp({
+    payloadType,
+    timestamp: wrapped,
+    payload,
+  }: Pick<RtpPacket, "payloadType" | "timestamp" | "payload">): void {
     const timestamp = this.#timestamp === undefined ? wrapped : unwrapTimestamp(this.#timestamp, wrapped);
     this.#timestamp = Math.max(this.#timestamp ?? 0, timestamp);
     if (payloadType !== PAYLOAD_TYPES.red) return this.#record(timestamp, payload, false);

@@ -3,7 +3,8 @@
 /** What the client says. */
 export const PROMPT = "please tell me what you know about the house by the water and the people there";
 /** What the agent answers. */
-export const ANSWER = "yes there were two people who had a good house and they would like to see you again some time soon";
+export const ANSWER =
+  "yes there were two people who had a good house and they would like to see you again some time soon";
 /** What the client asks for first: the end of a turn after half a second, and to be told what was understood. */
 export const SESSION_UPDATE = {
   type: "session.update",

@@ -2,7 +2,9 @@
  * Sends RTP-like datagrams from many ports of the loopback to one port at a steady rate, counts them as they come out at
  * a sink port, and measures how long they took. One thread, so that a forwarder under test has the other core.
  *
- *     load <target port> <sink port> <first source port> <flows> <bytes> <packets a second> <milliseconds>
+ *     load <target port> <sink port> <first source port> <flows> <bytes> <packets a second> <milliseconds> [channel]
+ *
+ * With a TURN channel each goes as ChannelData (RFC 8656 section 12.4), 4 bytes longer.
  *
  * Prints {"sent":n,"received":n,"p50_us":x,"p99_us":x,"max_us":x}.
  */
@@ -71,7 +73,7 @@ static double quantile(double share) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 8) return fprintf(stderr, "usage: see the head of load.c\n"), 2;
+  if (argc != 8 && argc != 9) return fprintf(stderr, "usage: see the head of load.c\n"), 2;
   int target = atoi(argv[1]), base = atoi(argv[3]), flows = atoi(argv[4]), size = atoi(argv[5]);
   double rate = atof(argv[6]);
   int64_t duration = atoll(argv[7]) * 1000000;
@@ -79,7 +81,10 @@ int main(int argc, char **argv) {
   int sink = open_port(atoi(argv[2])), *sources = malloc(sizeof(int) * flows);
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(target), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   for (int i = 0; i < flows; i++) sources[i] = open_port(base + i);
-  uint8_t packet[MAX_SIZE] = {0x80, 111};
+  uint8_t framed[MAX_SIZE + 4] = {0}, *packet = framed + 4, *datagram = argc == 9 ? framed : packet;
+  uint16_t header[2] = {htons(argc == 9 ? atoi(argv[8]) : 0), htons(size)};
+  memcpy(framed, header, sizeof header);
+  packet[0] = 0x80, packet[1] = 111;
   int64_t start = clock_ns(), now;
   while ((now = clock_ns()) - start < duration) {
     long due = (long)((now - start) * rate / 1e9);
@@ -89,7 +94,7 @@ int main(int argc, char **argv) {
       memcpy(packet + 8, &ssrc, sizeof ssrc);
       int64_t at = clock_ns();
       memcpy(packet + size - sizeof at, &at, sizeof at);
-      sendto(sources[sent % flows], packet, size, 0, (struct sockaddr *)&to, sizeof to);
+      sendto(sources[sent % flows], datagram, size + (packet - datagram), 0, (struct sockaddr *)&to, sizeof to);
     }
     receive_all(sink);
   }

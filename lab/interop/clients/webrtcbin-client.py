@@ -32,6 +32,10 @@ pipe = Gst.parse_launch(
     "! application/x-rtp,media=audio,encoding-name=OPUS,payload=111,clock-rate=48000 ! peer."
 )
 peer, mouth = pipe.get_by_name("peer"), pipe.get_by_name("mouth")
+ice = peer.get_property("ice-agent")  # kept: its floating reference would be the last
+agent = ice.get_property("agent")
+agent.set_property("upnp", False)  # it would ask all of the network
+ice.emit("add-local-ip-address", "127.0.0.1")  # bound to another interface, libnice does not reach this one
 
 
 def fail(why):
