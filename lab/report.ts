@@ -1,6 +1,7 @@
 /** A report: what was measured, where, and at which commit. */
 import { execFileSync } from "node:child_process";
 import { cpus, release, totalmem, type } from "node:os";
+import type { PeersReport } from "./interop/report.ts";
 import type { InstrumentFigures, LossFigures, ScenarioFigures } from "./measure.ts";
 import type { summarise } from "./score.ts";
 
@@ -29,6 +30,8 @@ export interface LabReport {
   readonly totals?: ReturnType<typeof summarise>;
   readonly loss?: readonly LossFigures[];
   readonly instrument?: InstrumentFigures;
+  /** What `npm run interop` measured before. */
+  readonly peers?: PeersReport;
 }
 
 /** This machine. */

@@ -140,6 +140,8 @@ async function writeReport(): Promise<number> {
     machine: describeMachine(),
     full: values.full,
   };
+  const peers = join(values.out, "peers.json");
+  if (existsSync(peers)) report.peers = JSON.parse(await readFile(peers, "utf8"));
 
   // What is measured is kept, whatever happens later.
   const keep = () => write({ ...report, elapsed_s: (earlier.elapsed_s ?? 0) + elapsed() } as unknown as LabReport);

@@ -84,11 +84,7 @@ export async function measureLoad(
 }
 
 /** Says words in `calls` calls at once, each through a network of its own, 30 ms away, and hears what comes back. */
-export async function measureEchoLoss(
-  { answer, address }: EchoServer,
-  loss: number,
-  calls: number,
-): Promise<LossFigures> {
+export async function measureEchoLoss({ answer }: EchoServer, loss: number, calls: number): Promise<LossFigures> {
   const frames = await encodeFrames(concatenate([silence(200), speakTones(PROMPT).pcm, silence(TRAILING_MS)]));
   const between = throughNetwork(answer, 1, { delayMs: DELAY_MS, loss });
   try {

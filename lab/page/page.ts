@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { PROFILES } from "@sluice/netem";
 import { judge, type Verdict } from "../bars.ts";
+import { provenanceOf, tablesOf } from "../interop/report.ts";
 import { INFERENCE } from "../profiles/inference.ts";
 import type { LabReport } from "../report.ts";
 import * as chart from "./chart.ts";
@@ -15,7 +16,7 @@ export function renderPage(report: LabReport): string {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><title>Sluice, measured</title>
 <meta name="viewport" content="width=device-width,initial-scale=1"><style>${fonts()}${STYLE}</style>
 <main>${head(report, verdicts)}${barsSection(verdicts)}${turnsSection(report)}${lossSection(report)}${recoverySection(report)}
-${pipelineSection(report)}${capacitySection(report)}${scenarioSection(report)}${sourcesSection()}</main></html>`;
+${pipelineSection(report)}${capacitySection(report)}${peersSection(report)}${scenarioSection(report)}${sourcesSection()}</main></html>`;
 }
 
 /** The main chart alone, for the README. */
@@ -225,6 +226,21 @@ function capacitySection(report: LabReport): string {
       ],
       "",
     )}</div>`,
+  );
+}
+
+function peersSection({ peers }: LabReport): string {
+  const cell = (text: string) =>
+    `<td>${text.startsWith("npm run ") ? `<code>${plain(text)}</code>` : plain(text)}</td>`;
+  const tables = tablesOf(peers).map(
+    ({ title, lead, head, rows }) => `<h3>${plain(title)}</h3><p>${plain(lead)}</p>
+<table><tr>${head.map((text) => `<th>${plain(text)}`).join("")}</tr>${rows.map((row) => `<tr>${row.map(cell).join("")}</tr>`).join("")}</table>`,
+  );
+  const where = peers ? ` Measured ${plain(provenanceOf(peers).join("; "))}.` : "";
+  return section(
+    "Peers",
+    `Other stacks in the same conversation and the same loss, on this machine.${where}`,
+    tables.join(""),
   );
 }
 

@@ -122,6 +122,14 @@ test("rejects other media with port 0 and keeps them out of the bundle", () => {
   assert(lines.includes("a=group:BUNDLE 1 2"));
 });
 
+test("takes media that an offer bundles by port 0, as max-bundle does, and rejects what has port 0 alone", () => {
+  const zero = chromium.replace(/m=application \d+ /, "m=application 0 ");
+  const bundled = answerTo(zero.replace("a=sctp-port", "a=bundle-only\r\na=sctp-port"));
+  assert.match(section(bundled, "application")[0]!, /^m=application 3478 /);
+  assert(bundled.includes("a=group:BUNDLE 0 1"));
+  assert.equal(parseOffer(zero).data, undefined);
+});
+
 test("answers an offer of a data channel alone", () => {
   const lines = answerTo(fixture("chromium-data-only"));
   assert(lines.includes("a=group:BUNDLE 0"));
