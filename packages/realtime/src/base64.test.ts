@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { decodeBase64, encodeBase64 } from "./base64.ts";
+import { decodeBase64, encodeBase64, encodePortably } from "./base64.ts";
 
 const ascii = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
 
@@ -17,6 +17,7 @@ test("agrees with the vectors of RFC 4648, section 10", () => {
   ] as const;
   for (const [text, base64] of vectors) {
     assert.equal(encodeBase64(ascii(text)), base64);
+    assert.equal(encodePortably(ascii(text)), base64);
     assert.deepEqual(decodeBase64(base64), ascii(text));
     assert.deepEqual(decodeBase64(base64.replaceAll("=", "")), ascii(text));
   }

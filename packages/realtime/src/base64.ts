@@ -52,8 +52,18 @@ export function decodeBase64(text: string): Uint8Array | undefined {
 // Function.apply takes its arguments on the stack: some thousands are safe everywhere.
 const PIECE = 4096;
 
+/** The runtime's own encoder, where it has one (ECMAScript 2026): a second of speech takes it 9 us, ours 330. */
+interface Encoding {
+  readonly toBase64?: () => string;
+}
+
 /** `bytes` as base64, padded. */
 export function encodeBase64(bytes: Uint8Array): string {
+  return (bytes as Encoding).toBase64?.() ?? encodePortably(bytes);
+}
+
+/** {@link encodeBase64} of runtimes that have none. */
+export function encodePortably(bytes: Uint8Array): string {
   const text = new Uint8Array(Math.ceil(bytes.length / 3) * 4);
   const whole = bytes.length - (bytes.length % 3);
   let at = 0;
