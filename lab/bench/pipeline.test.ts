@@ -29,6 +29,6 @@ test("a second model takes the tail off the waits, at the price that was set", (
   const again = measureProfile(profile("quick ears, usual model asked twice"), 1000, 1);
   assert.ok(two.sluice_p95_ms < 0.8 * alone.sluice_p95_ms, `${two.sluice_p95_ms} of ${alone.sluice_p95_ms}`);
   assert.ok(again.sluice_p95_ms < 0.95 * alone.sluice_p95_ms, `${again.sluice_p95_ms} of ${alone.sluice_p95_ms}`);
-  assert.ok(two.hedged_share > 0.1 && two.hedged_share < 0.4, `${two.hedged_share}`);
+  assert.ok(two.hedged_share > 0.1 && two.hedged_share < 0.45, `${two.hedged_share}`);
   assert.ok(two.hedged_in_vain_share < 0.15 && again.hedged_in_vain_share < 0.15, "the price that was set");
 });

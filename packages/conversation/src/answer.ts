@@ -29,7 +29,7 @@ export interface AnswerOptions {
   readonly hedge?: Spending | undefined;
   /**
    * A first token later than this quantile of the forecast is late; less: sooner answers, more requests. Default: the
-   * least, from 0.7 to 0.95, that keeps second requests in vain within `hedge`; 0.95 where the tail is short.
+   * least, from 0.65 to 0.95, that keeps second requests in vain within `hedge`; 0.95 where the tail is short.
    */
   readonly hedgeAt?: number | undefined;
 }
@@ -60,7 +60,7 @@ const COMPLETE = 0.2;
 /** What is recorded for a transcript of which no partial ever was complete. */
 const NEVER_MS: Milli = 60_000;
 /** Whatever guesses cost: most answers cost one request, and the far tail is cut where a second model is configured. */
-const HEDGE_SOONEST = 0.7;
+const HEDGE_SOONEST = 0.65;
 const HEDGE_LATEST = 0.95;
 
 interface Run {
@@ -73,6 +73,8 @@ interface Run {
   firstTokenAt: Milli | undefined;
   lastTokenAt: Milli;
   overdueAt: Milli | undefined;
+  /** The first clause's time has come before it had words enough: the next ones are taken at once. */
+  overdue: boolean;
   tokens: number;
   ended: boolean;
   failed: boolean;
@@ -188,7 +190,7 @@ export class Answer {
     if (run.firstTokenAt === undefined) this.#handleFirstToken(now, run);
     if (delta === undefined || this.#options.spoken === false) return;
     run.cutter.append(delta);
-    if (isSpoken(delta)) run.overdueAt ??= now + this.#firstClauseMs(now);
+    if (isSpoken(delta) && !run.overdue) run.overdueAt ??= now + this.#firstClauseMs(now);
   }
 
   /** The model has no more to say, or broke off. */
@@ -273,10 +275,12 @@ export class Answer {
     if (this.#options.spoken === false) return;
     const adopted = this.#adopted === run.id;
     while (run.speaking < (adopted ? this.#atATime(now) : 1) && (adopted || !run.cutter.begun)) {
-      const overdue = run.overdueAt !== undefined && now >= run.overdueAt;
+      const overdue = run.overdue || (run.overdueAt !== undefined && now >= run.overdueAt);
       const written = run.cutter.take({ urgent: this.#leadMs(now, run) < SHORT_LEAD_MS, overdue });
       if (written === undefined) {
-        if (overdue && !run.cutter.begun) run.overdueAt = undefined; // its time has come, and its words have not
+        if (!overdue || run.cutter.begun) return;
+        run.overdue = true;
+        run.overdueAt = undefined;
         return;
       }
       const clause = ++this.#clauseCount;
@@ -354,6 +358,7 @@ export class Answer {
       firstTokenAt: undefined,
       lastTokenAt: now,
       overdueAt: undefined,
+      overdue: false,
       tokens: 0,
       ended: false,
       failed: false,
