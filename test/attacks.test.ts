@@ -224,16 +224,59 @@ test("A21: 256 KiB of events each way travel in datagrams of at most 1,200 bytes
   assert(largest <= 1_200, `${largest} bytes`);
 });
 
-test("a NAT that forgets the client: its speech is heard at once, and ours follows its next check", async (t) => {
+test("SRTP from elsewhere moves nothing unless it is authentic and newer than all that came", async (t) => {
+  const call = await Call.open(server);
+  const stranger = await openSocket();
+  t.after(async () => {
+    await call.close();
+    stranger.close();
+  });
+  await call.exchange();
+  let replies = 0;
+  stranger.on("message", () => {
+    replies += 1;
+  });
+  const seen = call.proxy.toServer.filter(isRtp);
+  const forged = seen.slice(-20).map((datagram) => {
+    const copy = Buffer.from(datagram);
+    copy.writeUInt16BE((copy.readUInt16BE(2) + 100) & 0xffff, 2);
+    return copy;
+  });
+  const unknown = seen.slice(-20).map((datagram) => {
+    const copy = Buffer.from(datagram);
+    copy.writeUInt32BE(0x0badcafe, 8);
+    return copy;
+  });
+  const [dropped, before] = [server.stats().drops.srtp, server.callStats(call.callId)!];
+  const [{ authFailed, replayed }, { pathChanges, mediaTrials }] = [{ ...before.srtp }, { ...before.ice }];
+  for (const datagram of [...seen.slice(-20), ...forged, ...unknown])
+    stranger.send(datagram, server.udpPort, "127.0.0.1", () => {});
+  call.server.link!.play({ responseId: "r", itemId: "i", outputIndex: 0, contentIndex: 0 }, new Int16Array(4_800));
+  await until("all are counted", () => server.stats().drops.srtp >= dropped + 60);
+  await sleep(100);
+  const after = server.callStats(call.callId)!;
+  assert.equal(after.srtp.replayed, replayed + 20);
+  assert.equal(after.srtp.authFailed, authFailed + 20, "an unknown SSRC costs no cipher");
+  assert.equal(after.ice.mediaTrials, mediaTrials);
+  assert.equal(after.ice.pathChanges, pathChanges);
+  assert.equal(replies, 0);
+  await call.exchange();
+});
+
+test("a NAT that forgets the client: its speech is heard at once, and ours is there before its next check", async (t) => {
   const call = await Call.open(server);
   t.after(() => call.close());
   await call.exchange();
   await call.proxy.rebind();
-  call.proxy.passes = (datagram) => !isStun(datagram);
+  const isCheck = (datagram: Buffer) => isStun(datagram) && parseStun(datagram)?.class === "request";
+  call.proxy.passes = (datagram) => !isCheck(datagram);
   const heard = call.heard;
   call.speak(50);
   await until("what came from the new address is heard", () => call.heard >= heard + 50);
-  call.proxy.passes = () => true;
   await until("the path follows", () => server.callStats(call.callId)!.ice.pathChanges === 1);
+  const received = call.received;
+  call.server.link!.play({ responseId: "r", itemId: "i", outputIndex: 0, contentIndex: 0 }, new Int16Array(4_800));
+  await until("our speech is there", () => call.received > received);
+  call.proxy.passes = () => true;
   await call.exchange();
 });

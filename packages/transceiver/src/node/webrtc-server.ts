@@ -295,11 +295,12 @@ class Server implements WebRtcServer {
       if (isAuthentic && ssrc !== undefined) this.#learnSsrc(known, ssrc);
       return isAuthentic;
     }
-    // From an unknown address its SSRC says whose it may be; its tag says whether it is. The path does not follow it.
+    // From an unknown address its SSRC says whose it may be; its tag says whether it is. The path follows once it has answered.
     const owners = ssrc === undefined ? undefined : this.#bySsrc.get(ssrc);
-    const isOwned = owners?.some((entry) => this.#pass(entry, kind, packet, from)) === true;
-    if (!isOwned) this.#drops[kind === "dtls" ? "dtls" : "srtp"] += 1;
-    return isOwned;
+    const owner = owners?.find((entry) => this.#pass(entry, kind, packet, from));
+    if (!owner) this.#drops[kind === "dtls" ? "dtls" : "srtp"] += 1;
+    else if (owner.session.isOnTrial(from)) this.#learnAddress(owner, from); // it was asked; its answer comes from there
+    return owner !== undefined;
   }
 
   /** Hands a datagram to a session; whether it was authentic media. */
@@ -351,6 +352,7 @@ class Server implements WebRtcServer {
         ? {}
         : { handshakeTimeoutMs: this.#options.handshakeTimeoutMs }),
       ...(this.#options.consentMs === undefined ? {} : { consentMs: this.#options.consentMs }),
+      followsMedia: this.#hops === undefined,
       send: (packet, to) => this.send(packet, to),
       onInput: () => this.#pacer.schedule(session),
       onEnded: (reason) => {

@@ -204,3 +204,40 @@ test("remembers the eight newest addresses that checked", () => {
   assert(!ice.isValidated({ ...HOME, port: 1 }));
   assert(ice.isValidated({ ...HOME, port: 9 }));
 });
+
+test("media from a new address gets copies there, three bytes for one, and the path follows once the address answers", () => {
+  const ice = connected();
+  assert.equal(ice.handleMedia(100, AWAY, 100), true);
+  const [asked, ...rest] = drain(ice);
+  assert(asked && rest.length === 0);
+  assert.deepEqual(asked.to, AWAY);
+  assert.deepEqual(ice.path, HOME);
+  assert.deepEqual(ice.copyTo(110, 200), AWAY);
+  assert.equal(ice.copyTo(110, 200), undefined);
+  ice.handleMedia(120, AWAY, 100);
+  assert.deepEqual(ice.copyTo(120, 200), AWAY);
+  const { transactionId } = asked.message;
+  const success = formatBindingSuccess({ transactionId, address: "192.0.2.9", port: 1, password: PEER_PASSWORD });
+  assert.equal(ice.handleStun(150, parseStun(success)!, AWAY), true);
+  assert.deepEqual(ice.path, AWAY);
+  assert.equal(ice.copyTo(160, 1), undefined);
+});
+
+test("an address that never answers gets copies for 3 s, two checks, and no other one gets any for 30 s", () => {
+  const ice = connected();
+  for (let now = 0; now < 10_000; now += 20) ice.handleMedia(now, AWAY, 100);
+  assert.equal(drain(ice).length, 2);
+  assert.equal(ice.copyTo(3_000, 1), undefined);
+  assert.equal(ice.handleMedia(29_999, THIRD, 100), false);
+  assert.equal(ice.handleMedia(30_000, THIRD, 100), true);
+  assert.equal(ice.counts.mediaTrials, 2);
+  assert.deepEqual(ice.path, HOME);
+});
+
+test("a check from where the peer was ends the copies; before the handshake there are none", () => {
+  const ice = connected();
+  ice.handleMedia(0, AWAY, 100);
+  ice.handleStun(20, check(), HOME);
+  assert.equal(ice.copyTo(30, 1), undefined);
+  assert.equal(agent().handleMedia(0, AWAY, 100), false);
+});

@@ -55,6 +55,8 @@ export interface IceCounts {
   roleConflict: number;
   pathChanges: number;
   refusedPaths: number;
+  /** Addresses that authentic media came from before any check did, and that got copies. */
+  mediaTrials: number;
 }
 
 /** Checks that the peer's own address change may go unanswered before it is not believed any more. */
@@ -71,6 +73,11 @@ const MAX_VALIDATED = 8;
 const MAX_PROBES = 4;
 const PROBE_INTERVAL_MS = 200;
 const MAX_PROBES_PER_ADDRESS = 2;
+/** How long an address that media came from gets copies without having answered, and how soon the next one may. */
+const TRIAL_MS = 3_000;
+const TRIAL_PAUSE_MS = 30_000;
+/** Copies in bytes for each byte that came from there: what QUIC grants an address (RFC 9000 section 8.1). */
+const TRIAL_AMPLIFICATION = 3;
 
 /** Follows one peer. Drive: one input, drain `nextTransmit`, re-arm `pollTimeout`. */
 export class IceLite {
@@ -83,6 +90,7 @@ export class IceLite {
     roleConflict: 0,
     pathChanges: 0,
     refusedPaths: 0,
+    mediaTrials: 0,
   };
   readonly #options: IceLiteOptions;
   readonly #consentMs: Milli;
@@ -97,6 +105,8 @@ export class IceLite {
   #probes: Probe[] = [];
   #probation: { readonly until: Milli; readonly fallback: Address } | undefined;
   #unprovenMoves = 0;
+  #trial: { readonly to: Address; readonly until: Milli; allowedBytes: number } | undefined;
+  #trialFrom: Milli = Number.NEGATIVE_INFINITY;
 
   constructor(now: Milli, options: IceLiteOptions) {
     this.#options = options;
@@ -162,6 +172,37 @@ export class IceLite {
     return true;
   }
 
+  /**
+   * Media that is authentic, and newer than all before it, came from `from`: the peer may have moved and not checked yet. It is
+   * asked, and until it answers the path stays and `from` gets copies. Whether it is on trial.
+   */
+  handleMedia(now: Milli, from: Address, bytes: number): boolean {
+    if (!this.#established || isSameAddress(from, this.#path)) return false;
+    if (this.#trial && now >= this.#trial.until) this.#trial = undefined;
+    if (!this.#trial && now >= this.#trialFrom) {
+      this.counts.mediaTrials += 1;
+      this.#trial = { to: { address: from.address, port: from.port }, until: now + TRIAL_MS, allowedBytes: 0 };
+      this.#trialFrom = now + TRIAL_PAUSE_MS;
+    }
+    if (!isSameAddress(from, this.#trial?.to)) return false;
+    this.#trial!.allowedBytes += TRIAL_AMPLIFICATION * bytes;
+    this.#probe(now, from, false);
+    return true;
+  }
+
+  /** Whether `address` is where media came from before a check did. */
+  isOnTrial(address: Address): boolean {
+    return isSameAddress(address, this.#trial?.to);
+  }
+
+  /** Where a datagram of `bytes` goes beside the path. */
+  copyTo(now: Milli, bytes: number): Address | undefined {
+    const trial = this.#trial;
+    if (!trial || now >= trial.until || bytes > trial.allowedBytes) return undefined;
+    trial.allowedBytes -= bytes;
+    return trial.to;
+  }
+
   /** The handshake is over: from here on a new address must answer before media follows. */
   handleEstablished(): void {
     this.#established = true;
@@ -210,6 +251,7 @@ export class IceLite {
     if (isSameAddress(from, this.#path)) {
       this.#pathHeardAt = now;
       this.#nominated ||= message.useCandidate;
+      this.#trial = undefined; // the peer is where it was
       return;
     }
     const isSilent = now - this.#pathHeardAt > SILENT_PATH_MS;
@@ -229,6 +271,7 @@ export class IceLite {
     this.#path = { address: to.address, port: to.port };
     this.#pathHeardAt = now;
     this.#nominated ||= nominated;
+    this.#trial = undefined;
   }
 
   #probe(now: Milli, to: Address, nominated: boolean): void {

@@ -42,6 +42,8 @@ export interface WebRtcSessionOptions {
   readonly handshakeTimeoutMs?: Milli;
   /** Default 30,000: without an ICE check (RFC 7675). */
   readonly consentMs?: Milli;
+  /** Media tells of a new address before a check does. Default true; false where a relay in front does it. */
+  readonly followsMedia?: boolean;
   /** Sends a datagram. */
   readonly send: (packet: Uint8Array, to: Address) => void;
   /** `pollTimeout` may have changed outside a call of the owner's. */
@@ -130,6 +132,11 @@ export class WebRtcSession implements Link {
     return this.#ice.isAliveAt(now, address);
   }
 
+  /** Whether authentic media came from `address`, which waits for its first check. */
+  isOnTrial(address: Address): boolean {
+    return this.#ice.isOnTrial(address);
+  }
+
   /** Whether the session is over. */
   get ended(): boolean {
     return this.#ended;
@@ -141,9 +148,7 @@ export class WebRtcSession implements Link {
     if (this.#ended) return false;
     const wasOnProbation = this.#ice.onProbation;
     const isAuthentic = this.#ice.handleStun(now, message, from);
-    for (let transmit = this.#ice.nextTransmit(); transmit; transmit = this.#ice.nextTransmit()) {
-      this.#options.send(transmit.packet, transmit.to);
-    }
+    this.#sendChecks();
     if (this.#ice.onProbation && !wasOnProbation) {
       this.#probationReports.clear();
       if (this.#connected) this.#reportAt = now; // only a receiver at the new path can report on it
@@ -155,7 +160,7 @@ export class WebRtcSession implements Link {
   handlePacket(now: Milli, kind: "dtls" | "srtp" | "srtcp", packet: Uint8Array, from: Address): boolean {
     this.handleTimeout(now);
     if (this.#ended) return false;
-    if (kind === "srtp") return this.#handleSrtp(now, packet);
+    if (kind === "srtp") return this.#handleSrtp(now, packet, from);
     if (kind === "srtcp") return this.#handleSrtcp(now, packet);
     for (const record of this.#guard.admit(now, packet, this.#ice.isValidated(from)))
       this.#dtls.handleRecord(now, record);
@@ -285,8 +290,11 @@ export class WebRtcSession implements Link {
     this.#pendingBytes = 0;
   }
 
-  #handleSrtp(now: Milli, packet: Uint8Array): boolean {
+  #handleSrtp(now: Milli, packet: Uint8Array, from: Address): boolean {
     const plain = this.#ingress?.unprotectRtp(packet);
+    if (plain && this.#ingress?.isNewest && this.#options.followsMedia !== false) {
+      if (this.#ice.handleMedia(now, from, packet.length)) this.#sendChecks();
+    }
     const rtp = plain && decodeRtp(plain);
     if (!rtp) return plain !== undefined;
     const direction = this.#options.offer.audio?.direction;
@@ -375,6 +383,14 @@ export class WebRtcSession implements Link {
   #sendToPath(packet: Uint8Array): void {
     const { path } = this.#ice;
     if (path) this.#options.send(packet, path);
+    const copy = path && this.#ice.copyTo(this.#options.now(), packet.length);
+    if (copy) this.#options.send(packet, copy);
+  }
+
+  #sendChecks(): void {
+    for (let transmit = this.#ice.nextTransmit(); transmit; transmit = this.#ice.nextTransmit()) {
+      this.#options.send(transmit.packet, transmit.to);
+    }
   }
 
   /** Calls the conversation; when it throws, this session ends and no other. */

@@ -29,6 +29,8 @@ export interface SrtpContext {
   protectRtp(packet: Uint8Array): Buffer;
   /** Opens an SRTP packet; `undefined` when refused. */
   unprotectRtp(packet: Uint8Array): Buffer | undefined;
+  /** Whether the packet that {@link SrtpContext.unprotectRtp} opened last is newer than all before it of its stream. */
+  readonly isNewest: boolean;
   /** Seals a compound RTCP packet under the next index. */
   protectRtcp(packet: Uint8Array): Buffer;
   /** Opens an SRTCP packet; `undefined` when refused. */
@@ -49,6 +51,7 @@ export function createSrtpContext({ profile, masterKey, masterSalt, gcm }: SrtpO
   const receivedRtp = new Map<number, ReplayWindow>();
   const receivedRtcp = new Map<number, ReplayWindow>();
   let rtcpIndex = 0;
+  let isNewest = false;
 
   const refuse = (reason: keyof SrtpCounters): undefined => {
     counters[reason] += 1;
@@ -69,12 +72,16 @@ export function createSrtpContext({ profile, masterKey, masterSalt, gcm }: SrtpO
     if (clear === undefined) return refuse("authFailed");
     const window = known ?? new ReplayWindow();
     if (known === undefined) windows.set(ssrc, window);
+    isNewest = known !== undefined && index > known.highest;
     window.record(index);
     return clear;
   };
 
   return {
     counters,
+    get isNewest() {
+      return isNewest;
+    },
     protectRtp(packet) {
       const headerSize = rtpHeaderSize(packet);
       if (headerSize === undefined) throw new RangeError("not an RTP packet");
