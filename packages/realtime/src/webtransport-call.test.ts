@@ -5,7 +5,7 @@ import { parseWebTransportCall } from "./webtransport-call.ts";
 test("takes a wish with nothing in it, and one with everything", () => {
   assert.deepEqual(parseWebTransportCall({ transport: "webtransport" }), {
     ok: true,
-    request: { session: undefined, leadMs: 10_000, events: "client" },
+    request: { transport: "webtransport", session: undefined, leadMs: 10_000, events: "client" },
   });
   const body = {
     transport: "webtransport",
@@ -17,6 +17,8 @@ test("takes a wish with nothing in it, and one with everything", () => {
   assert.ok(parsed.ok);
   assert.equal(parsed.request.leadMs, 0);
   assert.equal(parsed.request.events, "server");
+  const moq = parseWebTransportCall({ transport: "moq" });
+  assert.equal(moq.ok && moq.request.transport, "moq");
   assert.equal(parsed.request.session?.instructions, "Be brief.");
 });
 

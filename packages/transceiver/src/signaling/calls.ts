@@ -29,6 +29,8 @@ export interface WebRtcCall {
 
 /** A client's wish for a call over WebTransport. */
 export interface WebTransportCallWish {
+  /** What is spoken inside the session: docs/webtransport.md or docs/moq.md. */
+  readonly transport: "webtransport" | "moq";
   /** The session that the client asked for. */
   readonly session: SessionPatch | undefined;
   /** The session that the client's secret carries; what the client asks for wins. */

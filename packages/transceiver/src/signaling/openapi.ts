@@ -60,7 +60,7 @@ const openCall = (operationId: string, summary: string, deprecated: boolean) => 
     ...refused,
     413: errorResponse("The offer is longer than 64 KiB or the session than 1 MiB."),
     415: errorResponse("Neither application/sdp, multipart/form-data nor application/json."),
-    501: errorResponse("This server does not speak WebTransport: it has no QUIC engine."),
+    501: errorResponse("This server does not speak WebTransport, or not MoQ: it has no QUIC engine, or no @moq/net."),
     503: errorResponse("No room now; see Retry-After."),
   },
 });
@@ -219,14 +219,14 @@ export function createOpenApi(version: string) {
           type: "object",
           required: ["transport"],
           properties: {
-            transport: { const: "webtransport" },
+            transport: { enum: ["webtransport", "moq"] },
             session,
             lead_ms: {
               type: "number",
               minimum: 0,
               maximum: 60_000,
               default: 10_000,
-              description: "How much speech the client holds beyond the ear.",
+              description: "How much speech the client holds beyond the ear; not for MoQ.",
             },
             events: { enum: ["client", "server"], default: "client", description: "Who opens the event stream." },
           },
@@ -236,7 +236,7 @@ export function createOpenApi(version: string) {
           required: ["call_id", "url", "certificate_hashes", "expires_at"],
           properties: {
             call_id: { type: "string" },
-            url: { type: "string", description: "For `new WebTransport(url)`; opens one session." },
+            url: { type: "string", description: "For `new WebTransport(url)`; opens one session, with MoQ a few of one call." },
             certificate_hashes: {
               type: "array",
               items: { type: "string" },

@@ -138,6 +138,7 @@ test("gives a page what it needs to call over WebTransport", async () => {
   assert.equal(((await response.json()) as { call_id: string }).call_id, "wt_1");
   assert.deepEqual(wishes, [
     {
+      transport: "webtransport",
       session: { type: "realtime", instructions: "Be brief." },
       leadMs: 5000,
       events: "server",

@@ -116,6 +116,7 @@ export class Http3Connection {
   readonly #incoming = new Map<QuicStream, Incoming>();
   readonly #outgoing = new Map<QuicStream, Outgoing>();
   readonly #types = new Set<number>(); // the peer's critical streams
+  readonly #paused = new Set<QuicStream>();
   readonly #earlyDatagrams: { readonly session: number; readonly data: Uint8Array }[] = [];
   #settings: Settings | undefined;
   #control: QuicStream | undefined;
@@ -173,7 +174,7 @@ export class Http3Connection {
   /** Data waits in a stream. */
   handleReadable(stream: QuicStream): void {
     // Each turn takes what is there; flow control bounds how much that can be.
-    for (let isMore = true; isMore && !this.#isClosed; ) isMore = this.#read(stream);
+    for (let isMore = true; isMore && !this.#isClosed && !this.#paused.has(stream); ) isMore = this.#read(stream);
   }
 
   handleWritable(stream: QuicStream): void {
@@ -504,6 +505,7 @@ export class Http3Connection {
     const listener = this.#session?.listener;
     this.#session = undefined;
     this.#isOver = true;
+    this.#paused.clear();
     this.#earlyDatagrams.length = 0;
     if (this.#connect) this.#answer(0);
     listener?.onClosed(code, reason);
@@ -563,7 +565,14 @@ export class Http3Connection {
       stop: (stream, code) => {
         if (!isOpen()) return;
         this.#incoming.delete(stream);
+        this.#paused.delete(stream);
         this.#transport.stop(stream, toWireCode(code));
+      },
+      pause: (stream) => {
+        if (isOpen() && this.#incoming.get(stream)?.kind === "session") this.#paused.add(stream);
+      },
+      resume: (stream) => {
+        if (isOpen() && this.#paused.delete(stream)) this.handleReadable(stream);
       },
       setPriority: (stream, priority) => {
         if (isOpen()) this.#transport.setPriority(stream, priority);

@@ -10,7 +10,7 @@ import type { KeyRing, RingKey } from "@sluice/routing";
 
 /** What a token says. */
 export interface SessionClaims {
-  /** The call's name, `wt_…`; spent with the token. */
+  /** The call's name, `wt_…` or `moq_…`; spent with the token. */
   readonly id: string;
   /** Unix seconds. */
   readonly expiresAt: number;
@@ -24,6 +24,8 @@ export interface SessionClaims {
   readonly origin: string | undefined;
   /** The token of a conversation that goes on over this session (docs/resumption.md). */
   readonly resume?: string | undefined;
+  /** What is spoken inside the session, where it is not docs/webtransport.md. */
+  readonly pipe?: "moq" | undefined;
 }
 
 /** What became of a token. */
@@ -72,6 +74,11 @@ export class SessionTokens {
     if (this.#spent.has(claims.id) || this.#spent.size >= MAX_SPENT) return { ok: false, reason: "spent" };
     this.#spent.set(claims.id, claims.expiresAt);
     return { ok: true, claims };
+  }
+
+  /** What a token says, used up or not, in its time or not; `undefined`: it is none of ours. */
+  read(token: string): SessionClaims | undefined {
+    return this.#open(token);
   }
 
   #open(token: string): SessionClaims | undefined {

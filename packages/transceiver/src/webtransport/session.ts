@@ -35,6 +35,10 @@ export interface Session {
   reset(stream: QuicStream, code: number): void;
   /** Asks the peer to send no more on a stream, and forgets what came. */
   stop(stream: QuicStream, code: number): void;
+  /** Reads no more of a stream for now: its sender is held back by QUIC once a window has filled. */
+  pause(stream: QuicStream): void;
+  /** Reads on; what waits follows at once. */
+  resume(stream: QuicStream): void;
   /** Higher goes first; 0 for a new stream. */
   setPriority(stream: QuicStream, priority: number): void;
   sendDatagram(data: Uint8Array): QuicDatagramResult;
