@@ -42,7 +42,7 @@ export interface CallsOptions {
 /** How a call is to begin. */
 export interface CallRequest {
   readonly id: string;
-  readonly pipe: "webrtc" | "webtransport" | "websocket";
+  readonly pipe: "webrtc" | "webtransport" | "websocket" | "moq";
   readonly model: string | undefined;
   /** Default `realtime`. */
   readonly type?: SessionType | undefined;

@@ -21,6 +21,7 @@ import { type CallEngines, ignoring } from "./call.ts";
 import { Calls, createId } from "./calls.ts";
 import { type HttpServer, serveHttp, type TlsOptions } from "./http.ts";
 import { Metrics } from "./metrics.ts";
+import { loadMoqNet } from "./moq-net.ts";
 import { Registrar } from "./registrar.ts";
 import { serveWebRtc, type WebRtcServer } from "./webrtc-server.ts";
 import { WebTransportServer } from "./webtransport-server.ts";
@@ -172,6 +173,13 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
         if (!calls.hasRoom) throw new AtCapacity();
         return tap(calls.begin(link, { id, pipe: "webtransport", model: asked, defaults: settings }), asked);
       },
+      moq: {
+        load: loadMoqNet,
+        accept(link, { id, model: asked, settings }) {
+          if (!calls.hasRoom) throw new AtCapacity();
+          return calls.begin(link, { id, pipe: "moq", model: asked, defaults: settings });
+        },
+      },
       send: (packet, to) => webRtc.send(packet, to),
       createEventId: () => createId("event"),
       now,
@@ -199,14 +207,18 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
         detour(remoteAddress, header) ?? relayFor(header),
       );
     },
-    openWebTransport({ session, defaults, model: asked, leadMs, events, header, remoteAddress, resume }) {
+    async openWebTransport(request) {
+      const { transport, session, defaults, model: asked, leadMs, events, header, remoteAddress, resume } = request;
       if (!webTransport) throw new TransportUnavailable("this server has no QUIC engine: use WebRTC or a WebSocket");
+      const moq = transport === "moq" ? await loadMoqNet() : undefined;
+      if (moq && !moq.net) throw new TransportUnavailable(moq.reason);
+      if (moq && resume !== undefined) throw new TransportUnavailable("a conversation does not go on over moq");
       if (resume === undefined && !calls.hasRoom) throw new AtCapacity();
       const place =
         detour(remoteAddress, header) ?? relayFor(header) ?? choosePlace(webRtc.places, remoteAddress, header);
+      const settings = [defaults, session];
       const origin = header("origin");
-      const wish = { settings: [defaults, session], model: asked, leadMs, events, origin, place, resume };
-      const answer = webTransport.open(wish);
+      const answer = webTransport.open({ transport, settings, model: asked, leadMs, events, origin, place, resume });
       if (answer) return answer;
       throw new SettingsTooLong("The session is too long for a URL: send the rest of it as session.update.");
     },

@@ -8,6 +8,8 @@ import type { EventsOpener, SessionPatch, WebTransportCallAnswer } from "@sluice
 import { CID_LENGTH, type KeyRing, NONCE_SIZE, type ServerId } from "@sluice/routing";
 import type { Logger } from "pino";
 import type { OpusCodec } from "../media/opus.ts";
+import type { MoqLink } from "../moq/link.ts";
+import { chooseProtocol, type MoqNet } from "../moq/net.ts";
 import { isLoopbackOrigin } from "../signaling/address.ts";
 import { AtCapacity } from "../signaling/calls.ts";
 import type { Address } from "../webrtc/ice-lite.ts";
@@ -34,6 +36,8 @@ import type {
 import { CONNECTION_LOST, type SessionRequest } from "../webtransport/session.ts";
 import { type SessionClaims, SessionTokens, TOKEN_SECONDS } from "../webtransport/session-token.ts";
 import type { TlsOptions } from "./http.ts";
+import type { MoqNetLoading } from "./moq-net.ts";
+import { MOQ_PATH, MoqServer } from "./moq-server.ts";
 import { Pacer } from "./pacer.ts";
 
 /** How to serve WebTransport. */
@@ -52,12 +56,22 @@ export interface WebTransportServerOptions {
   readonly hasRoom: () => boolean;
   /** Takes a session, given its pipe; throws {@link AtCapacity}. */
   readonly accept: (link: WebTransportLink, claims: SessionClaims) => LinkListener;
+  /** Media over QUIC at `/moq`; absent: there is none. */
+  readonly moq?: MoqOptions | undefined;
   /** Sends a datagram from the media port. */
   readonly send: (packet: Uint8Array, to: Address) => void;
   readonly createEventId: () => string;
   /** Monotonic clock. */
   readonly now: () => Milli;
   readonly log: Logger;
+}
+
+/** How to serve Media over QUIC. */
+export interface MoqOptions {
+  /** The package that speaks it; asked for by the first client that wants it. */
+  readonly load: () => Promise<MoqNetLoading>;
+  /** Takes a call, given its pipe; throws {@link AtCapacity}. */
+  readonly accept: (link: MoqLink, claims: SessionClaims) => LinkListener;
 }
 
 /** A certificate of an authority, and its name. */
@@ -69,6 +83,8 @@ interface TlsIdentity {
 
 /** A client's wish for a session. */
 export interface SessionWish {
+  /** What is spoken inside the session: docs/webtransport.md (default) or docs/moq.md. */
+  readonly transport?: "webtransport" | "moq" | undefined;
   /** Each over the one before. */
   readonly settings: readonly (SessionPatch | undefined)[];
   readonly model: string | undefined;
@@ -85,12 +101,14 @@ export interface SessionWish {
 
 /** Requests for sessions that were refused, by status. */
 export interface RefusedSessions {
-  /** Elsewhere than at {@link SESSION_PATH}. */
+  /** Elsewhere than at {@link SESSION_PATH} and `/moq`. */
   notFound: number;
   /** Bad, spent or expired token. */
   unauthorized: number;
   forbidden: number;
   full: number;
+  /** MoQ of versions that we do not speak. */
+  unspoken: number;
 }
 
 /** Numbers of a server. */
@@ -115,13 +133,16 @@ const MAX_BATCH = 256;
 const MAX_ROUNDS = 8;
 /** Certificates are looked at this often. */
 const CERTIFICATE_CHECK_MS = 60_000;
-/** Memory of a connection: 512 KiB each way, 14 streams of which 3 are HTTP/3's own and the rest talkspurts. */
+/**
+ * Memory of a connection: 512 KiB each way. Streams are HTTP/3's own 3 and talkspurts; with MoQ a bidirectional one for each
+ * track that is asked for, and a unidirectional one for each packet of 20 ms: as many as come within the longest round trip.
+ */
 const transport: QuicTransportOptions = {
   idleTimeoutMs: 30_000,
   handshakeTimeoutMs: 10_000,
   keepAliveMs: 10_000,
-  maxBidirectionalStreams: 4,
-  maxUnidirectionalStreams: 32,
+  maxBidirectionalStreams: 32,
+  maxUnidirectionalStreams: 128,
   streamReceiveWindow: 256 * 1024,
   receiveWindow: 512 * 1024,
   sendWindow: 512 * 1024,
@@ -146,7 +167,8 @@ export class WebTransportServer {
   readonly #connections = new Map<QuicConnection, Connection>();
   readonly #links = new Map<WebTransportLink, { readonly id: string; readonly connection: QuicConnection }>();
   readonly #counters = createWebTransportLinkCounters();
-  readonly #refused: RefusedSessions = { notFound: 0, unauthorized: 0, forbidden: 0, full: 0 };
+  readonly #refused: RefusedSessions = { notFound: 0, unauthorized: 0, forbidden: 0, full: 0, unspoken: 0 };
+  readonly #moq: MoqServer | undefined;
   readonly #batch: QuicArrival[] = [];
   readonly #timer = { handleTimeout: (now: Milli) => this.#handleTimeout(now), pollTimeout: () => this.#pollTimeout() };
   #tls: TlsIdentity | undefined;
@@ -166,6 +188,9 @@ export class WebTransportServer {
     this.#certificates = new FleetCertificates(keyRing);
     this.#pacer = new Pacer(now, (error) => log.error({ err: error }, "a webtransport timer threw"));
     this.#certificateCheckAt = now() + CERTIFICATE_CHECK_MS;
+    this.#moq =
+      options.moq &&
+      new MoqServer({ ...options, accept: options.moq.accept, pacer: this.#pacer, wake: () => this.#wake() });
     this.#endpoint = engine.createEndpoint({
       connectionIds: { length: CID_LENGTH, mint: () => keyRing.mintCid(serverId, randomBytes(NONCE_SIZE)) },
       transport,
@@ -181,17 +206,20 @@ export class WebTransportServer {
   }
 
   /** Mints what opens one session; `undefined` when the settings are too long for a URL. */
-  open({ settings, model, leadMs, events, origin, place, resume }: SessionWish): WebTransportCallAnswer | undefined {
-    const id = `wt_${randomBytes(16).toString("base64url")}`;
+  open(wish: SessionWish): WebTransportCallAnswer | undefined {
+    const { transport, settings, model, leadMs, events, origin, place, resume } = wish;
+    const isMoq = transport === "moq";
+    const id = `${isMoq ? "moq" : "wt"}_${randomBytes(16).toString("base64url")}`;
     const expiresAt = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
     const patches = settings.filter((patch) => patch !== undefined);
-    const token = this.#tokens.mint({ id, expiresAt, settings: patches, model, leadMs, events, origin, resume });
+    const pipe = isMoq ? "moq" : undefined;
+    const token = this.#tokens.mint({ id, expiresAt, settings: patches, model, leadMs, events, origin, resume, pipe });
     if (token === undefined) return undefined;
     const host = this.#tls?.host ?? (place.address.includes(":") ? `[${place.address}]` : place.address);
     const hashes = this.#tls ? [] : this.#certificates.hashes(Date.now());
     return {
       call_id: id,
-      url: `https://${host}:${place.port}${SESSION_PATH}?token=${token}`,
+      url: `https://${host}:${place.port}${isMoq ? MOQ_PATH : SESSION_PATH}?token=${token}`,
       certificate_hashes: hashes.map((hash) => Buffer.from(hash).toString("base64")),
       expires_at: expiresAt,
       ...(events === "server" && { events }),
@@ -218,7 +246,7 @@ export class WebTransportServer {
 
   stats(): WebTransportServerStats {
     return {
-      sessions: this.#links.size,
+      sessions: this.#links.size + (this.#moq?.size ?? 0),
       endpoint: this.#endpoint.stats(),
       admission: this.#admission.counts,
       links: this.#counters,
@@ -240,6 +268,7 @@ export class WebTransportServer {
   drain(): void {
     this.#isDraining = true;
     for (const link of this.#links.keys()) link.drain();
+    this.#moq?.drain();
     this.#wake();
   }
 
@@ -248,6 +277,7 @@ export class WebTransportServer {
     if (this.#isClosed) return;
     this.#isDraining = true;
     for (const link of [...this.#links.keys()]) link.close(reason);
+    this.#moq?.close(reason);
     this.#turn();
     for (const { http3 } of [...this.#connections.values()]) http3.close(reason);
     this.#turn();
@@ -365,6 +395,7 @@ export class WebTransportServer {
   async #handleRequest(connection: QuicConnection, request: SessionRequest): Promise<void> {
     const { opus, log } = this.#options;
     try {
+      if (isAt(request, MOQ_PATH) && this.#moq) return await this.#handleMoqRequest(this.#moq, request);
       const claims = this.#judge(request);
       if (!claims) return;
       const [encoder, decoder, earlyDecoder] = await Promise.all([
@@ -403,26 +434,47 @@ export class WebTransportServer {
     this.#wake();
   }
 
+  /** The first session of a MoQ call uses its token up; the others join the call for as long as it lives. */
+  async #handleMoqRequest(moq: MoqServer, request: SessionRequest): Promise<void> {
+    const { net } = (await this.#options.moq?.load()) ?? {};
+    const claims = this.#judgeMoq(moq, net, request);
+    if (net && claims) await moq.handleRequest(net, request, claims);
+    this.#wake();
+  }
+
+  #judgeMoq(moq: MoqServer, net: MoqNet | undefined, request: SessionRequest): SessionClaims | undefined {
+    if (!net) return this.#refuse(request, "notFound", 404);
+    if (chooseProtocol(request.protocols, net.protocols) === null) return this.#refuse(request, "unspoken", 400);
+    const known = this.#tokens.read(tokenOf(request));
+    const call = known && moq.find(known);
+    if (!call) return this.#admit(request, "moq");
+    if (!call.hasSeat) return this.#refuse(request, "full", 503);
+    return this.#isAllowed(request, call.claims) ? call.claims : this.#refuse(request, "forbidden", 403);
+  }
+
   /** What a request may have; `undefined`: it was refused. */
   #judge(request: SessionRequest): SessionClaims | undefined {
-    const refuse = (reason: keyof RefusedSessions, status: number) => {
-      this.#refused[reason] += 1;
-      request.reject(status);
-      this.#wake();
-      return undefined;
-    };
-    const target = `https://sluice${request.path}`;
-    const url = URL.canParse(target) ? new URL(target) : undefined;
-    if (url?.pathname !== SESSION_PATH) return refuse("notFound", 404);
-    if (this.#isDraining || !this.#options.hasRoom()) return refuse("full", 503);
-    const reading = this.#tokens.spend(Math.floor(Date.now() / 1000), url.searchParams.get("token") ?? "");
-    if (!reading.ok) return refuse("unauthorized", 401);
-    const { origin } = reading.claims;
-    const isAllowed =
-      origin === undefined
-        ? !this.#options.onlyLoopback || request.origin === undefined || isLoopbackOrigin(request.origin)
-        : request.origin === origin;
-    return isAllowed ? reading.claims : refuse("forbidden", 403);
+    if (!isAt(request, SESSION_PATH)) return this.#refuse(request, "notFound", 404);
+    return this.#admit(request, undefined);
+  }
+
+  #admit(request: SessionRequest, pipe: "moq" | undefined): SessionClaims | undefined {
+    if (this.#isDraining || !this.#options.hasRoom()) return this.#refuse(request, "full", 503);
+    const reading = this.#tokens.spend(Math.floor(Date.now() / 1000), tokenOf(request));
+    if (!reading.ok || reading.claims.pipe !== pipe) return this.#refuse(request, "unauthorized", 401);
+    return this.#isAllowed(request, reading.claims) ? reading.claims : this.#refuse(request, "forbidden", 403);
+  }
+
+  #isAllowed(request: SessionRequest, { origin }: SessionClaims): boolean {
+    if (origin !== undefined) return request.origin === origin;
+    return !this.#options.onlyLoopback || request.origin === undefined || isLoopbackOrigin(request.origin);
+  }
+
+  #refuse(request: SessionRequest, reason: keyof RefusedSessions, status: number): undefined {
+    this.#refused[reason] += 1;
+    request.reject(status);
+    this.#wake();
+    return undefined;
   }
 
   #end(link: WebTransportLink, reason: string): void {
@@ -480,4 +532,11 @@ function readTlsIdentity({ cert, key: keyPem }: TlsOptions): TlsIdentity {
   };
 }
 
+function targetOf({ path }: SessionRequest): URL | undefined {
+  const target = `https://sluice${path}`;
+  return URL.canParse(target) ? new URL(target) : undefined;
+}
+
+const isAt = (request: SessionRequest, path: string) => targetOf(request)?.pathname === path;
+const tokenOf = (request: SessionRequest) => targetOf(request)?.searchParams.get("token") ?? "";
 const isSame = (a: Address, b: Address) => a.port === b.port && a.address === b.address;

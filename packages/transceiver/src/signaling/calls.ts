@@ -57,7 +57,7 @@ export interface CallDirectory {
    * Gives what opens a call over WebTransport. Throws {@link TransportUnavailable}, {@link SettingsTooLong} and
    * {@link AtCapacity}.
    */
-  openWebTransport(request: WebTransportCallWish): WebTransportCallAnswer;
+  openWebTransport(request: WebTransportCallWish): WebTransportCallAnswer | Promise<WebTransportCallAnswer>;
   /** Ends a call; false if there is none of that name. */
   hangup(callId: string): boolean;
   /** Whether a call of that name is under way. */

@@ -236,7 +236,10 @@ export function createOpenApi(version: string) {
           required: ["call_id", "url", "certificate_hashes", "expires_at"],
           properties: {
             call_id: { type: "string" },
-            url: { type: "string", description: "For `new WebTransport(url)`; opens one session, with MoQ a few of one call." },
+            url: {
+              type: "string",
+              description: "For `new WebTransport(url)`; opens one session, with MoQ a few of one call.",
+            },
             certificate_hashes: {
               type: "array",
               items: { type: "string" },

@@ -88,7 +88,7 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
     if (isJson(contentType)) {
       const parsed = parseWebTransportCall(await readJson(req.raw));
       if (!parsed.ok) throw new ParameterError(parsed.error);
-      const answer = calls.openWebTransport({
+      const answer = await calls.openWebTransport({
         ...parsed.request,
         defaults: grant?.kind === "secret" ? grant.session : undefined,
         model: req.query("model") || undefined,
