@@ -6,6 +6,7 @@ import type { LinkListener } from "@sluice/conversation";
 import { createKeyRing, createServerId, generateKey, type KeyRing } from "@sluice/routing";
 import { loadOpus } from "@sluice/transceiver";
 import { pino } from "pino";
+import { loadMoqNet } from "../../packages/transceiver/src/node/moq-net.ts";
 import { WebTransportServer } from "../../packages/transceiver/src/node/webtransport-server.ts";
 import type { WebTransportLink } from "../../packages/transceiver/src/webtransport/link.ts";
 import type { QuicEngine } from "../../packages/transceiver/src/webtransport/quic-engine.ts";
@@ -21,6 +22,11 @@ export interface NotedSession {
   closed: string | undefined;
 }
 
+/** A call over Media over QUIC. */
+export interface NotedMoqCall {
+  closed: string | undefined;
+}
+
 /** How {@link BareServer.open} opens it. */
 export interface BareServerOptions {
   readonly engine: QuicEngine;
@@ -33,6 +39,7 @@ export interface BareServerOptions {
 /** A running server. */
 export class BareServer {
   readonly sessions: NotedSession[] = [];
+  readonly moqCalls: NotedMoqCall[] = [];
   readonly server: WebTransportServer;
   readonly socket: Socket;
 
@@ -60,6 +67,7 @@ export class BareServer {
         maxSessions,
         hasRoom: () => bare.sessions.filter(({ closed }) => closed === undefined).length < maxSessions,
         accept: (link) => bare.#accept(link),
+        moq: { load: loadMoqNet, accept: () => bare.#acceptMoq() },
         send: (packet, { address, port }) => socket.send(packet, port, address, () => {}),
         createEventId: () => `event_${randomBytes(8).toString("hex")}`,
         now: () => performance.now(),
@@ -72,14 +80,31 @@ export class BareServer {
   }
 
   /** What opens a session here. */
-  answer(origin?: string, leadMs = 10_000): CallerOptions["answer"] {
+  answer(origin?: string, leadMs = 10_000, transport?: "moq"): CallerOptions["answer"] {
     const place = { address: "127.0.0.1", port: this.socket.address().port };
-    return this.server.open({ settings: [], model: undefined, leadMs, origin, place })!;
+    return this.server.open({ transport, settings: [], model: undefined, leadMs, origin, place })!;
   }
 
   async close(): Promise<void> {
     this.server.close("the test is over");
     await new Promise<void>((closed) => this.socket.close(closed));
+  }
+
+  #acceptMoq(): LinkListener {
+    const call: NotedMoqCall = { closed: undefined };
+    this.moqCalls.push(call);
+    const ignore = () => {};
+    return {
+      onOpen: ignore,
+      onMessage: ignore,
+      onEarlyAudio: ignore,
+      onOrderedAudio: ignore,
+      onSent: ignore,
+      onUtteranceEnded: ignore,
+      onClosed: (_now, reason) => {
+        call.closed = reason;
+      },
+    };
   }
 
   #accept(link: WebTransportLink): LinkListener {

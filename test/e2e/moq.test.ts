@@ -59,7 +59,7 @@ test("a stock page of @moq/publish and @moq/watch is heard, answered in its own 
   const [sluice, url, wav] = await Promise.all([
     startSluice(),
     servePage(t),
-    microphoneWav([silence(2500), sentence, silence(8500), sentence, silence(2000), stop, silence(4000)]),
+    microphoneWav([silence(2500), sentence, silence(11_000), sentence, silence(2000), stop, silence(4000)]),
   ]);
   t.after(() => sluice.stop());
   const browser = await launchChromium({ microphoneWav: wav });
@@ -81,7 +81,11 @@ test("a stock page of @moq/publish and @moq/watch is heard, answered in its own 
       return publishes !== undefined && watches !== undefined;
     });
     const types = async () => (await report(page)).events.map(({ type }) => type);
-    await until("the answer has been spoken", async () => (await types()).includes("output_audio_buffer.stopped"), 20_000);
+    await until(
+      "the answer has been spoken",
+      async () => (await types()).includes("output_audio_buffer.stopped"),
+      25_000,
+    );
     await until("it was interrupted", async () => (await types()).includes("output_audio_buffer.cleared"), 20_000);
   } finally {
     t.diagnostic(JSON.stringify((await report(page)).events.map(({ type }) => type)));

@@ -169,9 +169,8 @@ export class MoqLink implements Link {
 
   close(reason: string): void {
     if (this.#ended) return;
-    const sessions = [...this.#seats].map(({ session }) => session);
+    for (const { session } of [...this.#seats]) session.close(reason); // and leaves
     this.#end(reason);
-    for (const session of sessions) session.close(reason);
   }
 
   /** Asks the client to go elsewhere soon. */

@@ -225,7 +225,7 @@ export class SessionTransport implements SessionListener {
     if (this.#isClosed) return;
     this.#isClosed = true;
     const over = new Error("the session is over");
-    for (const { controller } of this.#incoming.values()) controller.error(over);
+    for (const { controller } of this.#incoming.values()) controller.close();
     this.#incoming.clear();
     for (const stream of [...this.#writers.keys()]) this.#fail(stream, over);
     for (const { reject } of Object.values(this.#waiting).flatMap((all) => all.splice(0))) reject(over);

@@ -1,4 +1,6 @@
-/** `@moq/net`, where it is installed: an optional dependency, loaded by the first server that wants it. */
+/** `@moq/net`, where it is installed: an optional dependency, loaded by the first client that wants it. */
+import { registerHooks } from "node:module";
+import { debuglog } from "node:util";
 import type { MoqBroadcast, MoqConnection, MoqNet, MoqOutgoingTrack } from "../moq/net.ts";
 
 /** The package, or in one line why there is none. */
@@ -47,7 +49,7 @@ export function loadMoqNet(): Promise<MoqNetLoading> {
 
 async function load(): Promise<MoqNetLoading> {
   try {
-    return { net: adapt((await import(MODULE)) as Module) };
+    return { net: adapt(await importQuietly()) };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const isAbsent = code === "ERR_MODULE_NOT_FOUND";
@@ -56,6 +58,33 @@ async function load(): Promise<MoqNetLoading> {
     };
   }
 }
+
+/**
+ * The package tells the console what peers send, as they send it: a stranger could write lines of a log, and as many as it
+ * likes. It is given a console of its own, which `NODE_DEBUG=sluice-moq` shows.
+ */
+async function importQuietly(): Promise<Module> {
+  const tell = debuglog("sluice-moq");
+  const console = Object.fromEntries(["debug", "error", "info", "log", "trace", "warn"].map((level) => [level, tell]));
+  Object.assign(globalThis, { [CONSOLE]: console });
+  const hooks = registerHooks({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      if (loaded.format !== "module" || !TALKATIVE.test(url) || !loaded.source) return loaded;
+      const source =
+        typeof loaded.source === "string" ? loaded.source : Buffer.from(loaded.source as Uint8Array).toString();
+      return { ...loaded, source: `const console = globalThis.${CONSOLE}; ${source}` };
+    },
+  });
+  try {
+    return (await import(MODULE)) as Module;
+  } finally {
+    hooks.deregister();
+  }
+}
+
+const CONSOLE = "__sluiceMoqConsole";
+const TALKATIVE = /\/node_modules\/@moq\/[^/]+\/[^?#]*\.js$/;
 
 function adapt({ Connection, Broadcast, Time }: Module): MoqNet {
   const publish = (connection: ModuleConnection, path: string): MoqBroadcast => {
