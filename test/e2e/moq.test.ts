@@ -59,7 +59,7 @@ test("a stock page of @moq/publish and @moq/watch is heard, answered in its own 
   const [sluice, url, wav] = await Promise.all([
     startSluice(),
     servePage(t),
-    microphoneWav([silence(2500), sentence, silence(11_000), sentence, silence(2000), stop, silence(4000)]),
+    microphoneWav([silence(2500), sentence, silence(10_000), sentence, silence(2000), stop, silence(4000)]),
   ]);
   t.after(() => sluice.stop());
   const browser = await launchChromium({ microphoneWav: wav });
@@ -88,7 +88,13 @@ test("a stock page of @moq/publish and @moq/watch is heard, answered in its own 
     );
     await until("it was interrupted", async () => (await types()).includes("output_audio_buffer.cleared"), 20_000);
   } finally {
-    t.diagnostic(JSON.stringify((await report(page)).events.map(({ type }) => type)));
+    t.diagnostic(
+      JSON.stringify(
+        (await report(page)).events
+          .filter(({ type }) => /speech_|output_audio_buffer|truncated|transcript.done|response.done/.test(type))
+          .map((e) => ({ ...e, response: undefined })),
+      ),
+    );
     t.diagnostic(said.join("\n"));
     t.diagnostic(sluice.output());
   }

@@ -83,6 +83,8 @@ const CATALOG_PRIORITY = 100;
 const AUDIO_PRIORITY = 80;
 /** Speech this old is still wanted: recognition hears all of it. */
 const AUDIO_LATENCY_MS: Milli = 10_000;
+/** Players hold 100 ms by default: so much may be made up for after a stall. */
+const MAX_LATE_MS: Milli = 80;
 const MICROS_PER_MS = 1000;
 
 /** One caller's sessions, as a conversation sees them. */
@@ -112,8 +114,14 @@ export class MoqLink implements Link {
     const { now, encoder, decoder, earlyDecoder } = options;
     this.#options = options;
     this.#uplink = new MoqUplink(now(), { decoder, earlyDecoder });
-    const payloadTypes = { opus: 0 };
-    this.#downlink = new Downlink({ encoder, ssrc: 0, payloadTypes, firstSequenceNumber: 0, firstTimestamp: 0 });
+    this.#downlink = new Downlink({
+      encoder,
+      ssrc: 0,
+      payloadTypes: { opus: 0 },
+      firstSequenceNumber: 0,
+      firstTimestamp: 0,
+      maxLateMs: MAX_LATE_MS,
+    });
     this.#events = new EventLog(now());
     this.#emptySince = now();
   }
@@ -291,6 +299,7 @@ export class MoqLink implements Link {
   #hangUp(): void {
     const caller = this.#caller;
     this.#caller = undefined;
+    this.#uplink.end();
     caller?.audio?.track.close();
     caller?.catalog.close();
     caller?.broadcast.close();
@@ -322,7 +331,7 @@ export class MoqLink implements Link {
     if (current?.track === rendition?.track && current?.container === rendition?.container) return;
     caller.audio?.track.close();
     caller.audio = undefined;
-    if (!rendition) return;
+    if (!rendition) return this.#uplink.end();
     const wish = { priority: AUDIO_PRIORITY, ordered: true, latencyMax: AUDIO_LATENCY_MS };
     const track = caller.broadcast.track(rendition.track).subscribe(wish);
     caller.audio = { rendition, track };

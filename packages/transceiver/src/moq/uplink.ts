@@ -3,6 +3,10 @@
  * activity; positions only move forward. *Ordered*: group after group, for recognition. A group that is missing is waited
  * for, since streams arrive whole unless their publisher gave them up; what was given up, and what was never captured, is
  * silence. Publishers such as `@moq/publish` put each packet into a group of its own. Sans-IO.
+ *
+ * Chromium's encoder leaves silence out (DTX: one packet in 420 ms) and does not count it: times of what follows are those of
+ * what went before. So a pause is told by the clock on the wall: where nothing comes, silence is put, soon after quiet, later
+ * after speech, for then it may be the network that is silent. What was only late comes after it, and nothing is lost.
  */
 import { type EarlyAudio, type Milli, type OrderedAudio, type Pcm, SAMPLES_PER_MS } from "@sluice/conversation";
 import type { OpusDecoder } from "../media/opus.ts";
@@ -49,6 +53,18 @@ const MAX_WAITING_BYTES = 512 * 1024;
 const MAX_GROUPS = 1024;
 /** What a waiting packet costs beside its bytes. */
 const FRAME_OVERHEAD = 64;
+/** How long nothing comes after quiet before it is a pause, and after speech. */
+const PAUSE_AFTER_QUIET_MS: Milli = 60;
+const PAUSE_AFTER_SPEECH_MS: Milli = 300;
+/** A pause is put in pieces of this length, */
+const PAUSE_STEP_MS: Milli = 40;
+/** and for so long: whatever waits for silence has had it by then. */
+const MAX_PAUSE_MS: Milli = 10_000;
+/** Quiet: the last 100 ms have less than half the loudness of the loudest of late, or -50 dB of full scale. */
+const QUIET_FRAMES = 5;
+const QUIET_SHARE = 0.5;
+const QUIET_RMS = 100;
+const LOUDEST_DECAY = 0.999;
 /** Packets decoded a second, for long: frames of 10 ms, once for either clock. */
 const DECODES_PER_SECOND = 210;
 /** And at once: half a minute that was stalled. */
@@ -74,6 +90,10 @@ export class MoqUplink {
   #isAnchored = false;
   #orderedEnd = 0; // on the call's clock
   #earlyEnd = 0;
+  #heardAt: Milli | undefined; // when the last packet came in order; undefined while there is no pause to tell
+  #pausedMs = 0; // silence put since then
+  #levels: number[] = [];
+  #loudest = 0;
   #early: EarlyAudio[] = [];
   #ordered: OrderedAudio[] = [];
   #tooMuch = false;
@@ -125,6 +145,11 @@ export class MoqUplink {
     return this.#output();
   }
 
+  /** Nobody speaks any more: the track is over. */
+  end(): void {
+    this.#levels = [];
+  }
+
   /** What is no frame of the track's container. */
   handleMalformed(): void {
     this.counts.malformed += 1;
@@ -132,12 +157,45 @@ export class MoqUplink {
 
   /** When {@link handleTimeout} is due. */
   pollTimeout(): Milli | undefined {
-    return this.#missingSince === undefined ? undefined : this.#missingSince + MISSING_MS;
+    if (this.#missingSince !== undefined) return this.#missingSince + MISSING_MS;
+    if (this.#heardAt === undefined || this.#pausedMs >= MAX_PAUSE_MS) return undefined;
+    return this.#heardAt + Math.max(this.#pauseAfterMs, this.#pausedMs + PAUSE_STEP_MS);
   }
 
   handleTimeout(now: Milli): MoqUplinkAudio {
-    if (this.#missingSince !== undefined && now >= this.#missingSince + MISSING_MS) this.#skip(now);
+    const dueAt = this.pollTimeout();
+    if (dueAt === undefined || now < dueAt) return this.#output();
+    if (this.#missingSince !== undefined) this.#skip(now);
+    else this.#pause(Math.min(MAX_PAUSE_MS, now - this.#heardAt!) - this.#pausedMs);
     return this.#output();
+  }
+
+  get #pauseAfterMs(): Milli {
+    const mean = this.#levels.reduce((sum, level) => sum + level, 0) / Math.max(1, this.#levels.length);
+    const isQuiet = mean < Math.max(QUIET_RMS, this.#loudest * QUIET_SHARE);
+    return isQuiet ? PAUSE_AFTER_QUIET_MS : PAUSE_AFTER_SPEECH_MS;
+  }
+
+  /** Puts silence on both clocks. */
+  #pause(ms: Milli): void {
+    const pcm = new Int16Array(Math.floor(ms * SAMPLES_PER_MS));
+    const mediaMs = this.#orderedEnd;
+    this.#pausedMs += pcm.length / SAMPLES_PER_MS;
+    this.#orderedEnd += pcm.length / SAMPLES_PER_MS;
+    this.#ordered.push({ pcm, mediaMs, origin: "concealed" });
+    if (mediaMs < this.#earlyEnd - CLOCK_TOLERANCE_MS) return;
+    this.#earlyEnd = this.#orderedEnd;
+    this.#early.push({ pcm, mediaMs });
+  }
+
+  /** Remembers how loud it is, and when it was. */
+  #note(now: Milli, pcm: Pcm): void {
+    const level = Math.sqrt(pcm.reduce((sum, sample) => sum + sample * sample, 0) / pcm.length);
+    this.#levels.push(level);
+    if (this.#levels.length > QUIET_FRAMES) this.#levels.shift();
+    this.#loudest = Math.max(level, this.#loudest * LOUDEST_DECAY);
+    this.#heardAt = now;
+    this.#pausedMs = 0;
   }
 
   #open(sequence: number): Group {
@@ -187,6 +245,7 @@ export class MoqUplink {
     if (!decoded) return;
     const { pcm } = decoded;
     let { startMs } = decoded;
+    this.#note(now, pcm);
     // A clock that goes back, or far ahead, is another one: the call's goes on.
     if (startMs < this.#orderedEnd - CLOCK_TOLERANCE_MS || startMs > this.#orderedEnd + MAX_CLOCK_LEAP_MS) {
       this.#offsetMs += this.#orderedEnd - startMs;

@@ -29,6 +29,8 @@ export interface DownlinkOptions {
   readonly maxQueueMs?: Milli | undefined;
   /** `sleep`: each frame 20 ms after the one before left, so that every delay adds up. Default `clock`. */
   readonly pacing?: "clock" | "sleep" | undefined;
+  /** A frame that is late by up to this much keeps its place; default 20 ms, see {@link DEFAULT_MAX_LATE_MS}. */
+  readonly maxLateMs?: Milli | undefined;
 }
 
 /** What is due at one tick. */
@@ -59,11 +61,11 @@ const TRAILING_FRAMES_AFTER_FLUSH = 3;
 const FADE_SAMPLES = 10 * SAMPLES_PER_MS;
 const STARVED_FADE_SAMPLES = 2.5 * SAMPLES_PER_MS;
 /**
- * A frame that is late by up to this much keeps its place; after a longer stall speech goes on from now. The listener has
+ * A frame that is late by up to this much keeps its place; after a longer stall speech goes on from now. Of WebRTC: The listener has
  * run dry by then anyway, and what it sees as jitter makes it hold back all speech for long: after one stall of 140 ms
  * that was made up for, Chromium's jitter buffer rose from 40 to 120 ms and stayed there turn after turn.
  */
-const MAX_LATE_MS: Milli = 20;
+const DEFAULT_MAX_LATE_MS: Milli = 20;
 const DEFAULT_MAX_QUEUE_MS: Milli = 300_000;
 const MAX_SENDER_REPORTS = 16;
 /** Seconds from 1900 (NTP) to 1970 (Unix). */
@@ -157,7 +159,7 @@ export class Downlink {
   /** The frame that is due at `now`, if any. */
   nextFrame(now: Milli): DownlinkFrame | undefined {
     if (this.#nextFrameAt === undefined || now < this.#nextFrameAt) return undefined;
-    if (now - this.#nextFrameAt > MAX_LATE_MS) this.#anchor(now);
+    if (now - this.#nextFrameAt > (this.#options.maxLateMs ?? DEFAULT_MAX_LATE_MS)) this.#anchor(now);
     const ended = this.#queue.takeEnded();
     const source = this.#nextSource();
     const at = this.#options.pacing === "sleep" ? now : this.#nextFrameAt;
