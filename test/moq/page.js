@@ -32,7 +32,7 @@ async function follow() {
   const track = watch.broadcast.out.active.peek().track("events.json").subscribe({ priority: 90, ordered: true });
   for (let group = await track.nextGroup(); group; group = await track.nextGroup()) {
     for (let frame = await group.readFrame(); frame; frame = await group.readFrame()) {
-      events.push({ ...JSON.parse(decoder.decode(frame.payload)), at: performance.now() });
+      events.push(JSON.parse(decoder.decode(frame.payload)));
     }
   }
 }
@@ -42,7 +42,3 @@ globalThis.report = () => ({
   publishes: publish.connection.established.peek()?.version,
   watches: watch.connection.established.peek()?.version,
 });
-globalThis.hangUp = () => {
-  publish.remove();
-  watch.remove();
-};
