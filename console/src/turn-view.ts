@@ -66,8 +66,12 @@ function tableOf(turn: Turn | undefined): HTMLTableElement {
       make("td", { class: "ms" }, length === undefined ? "–" : ms(length)),
     );
   });
-  const rulers = limits.map((limit) =>
-    draw(make("i", { class: "ruler", "data-limit": limit }, make("b", {}, String(limit))), {
+  // In a long turn the limits lie close together: the last one is labelled.
+  const isRoomy = (limit: number, next: number | undefined) => next === undefined || (next - limit) / scale > 0.09;
+  const labelOf = (limit: number, index: number) =>
+    isRoomy(limit, limits[index + 1]) ? [make("b", {}, String(limit))] : [];
+  const rulers = limits.map((limit, index) =>
+    draw(make("i", { class: "ruler", "data-limit": limit }, ...labelOf(limit, index)), {
       at: `${(100 * limit) / scale}%`,
     }),
   );
