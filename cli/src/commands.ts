@@ -114,7 +114,12 @@ export const transceiverFlags = {
     read: (name: string) => name.toLowerCase(),
     many: true,
   },
-  redis: { value: "<url>", help: "where relays find this transceiver", fallback: undefined, read: text },
+  redis: {
+    value: "<url>",
+    help: "where relays find us, and others our conversations",
+    fallback: undefined,
+    read: text,
+  },
   "register-as": {
     value: "<address>",
     help: "address at which relays reach the UDP port",

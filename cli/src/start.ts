@@ -62,6 +62,7 @@ export async function startTransceiver(settings: TransceiverSettings, version: s
       tagged: settings["hop-tag"],
       regionHeaders: settings["region-header"],
     },
+    conversations: settings.redis ? { redis: settings.redis } : undefined,
     registry: settings.redis ? { redis: settings.redis, address: settings["register-as"]! } : undefined,
   };
   const { transceiver, agent, quic, close } = await serve(settings, fleet, version);

@@ -22,6 +22,7 @@ import {
   type McpTool,
   previousItemNotFound,
   type RealtimeError,
+  type ResponseObject,
   type ResponseOptions,
   retrieveInvalidItem,
   type ServerEvent,
@@ -50,6 +51,7 @@ import { Playout, type TurnReport } from "./playout.ts";
 import { PAUSE_MS, utteranceUnderWay } from "./preparation.ts";
 import { type ResponseEnd, ResponseRun, type ServerCall } from "./response.ts";
 import { engineRequest, floorOptions, functionTools, idleTimeout, listenerOptions, transcribes } from "./settings.ts";
+import type { ConversationSnapshot, HeardPlace, SnapshotBounds } from "./snapshot.ts";
 import { type OutgoingSpeech, SpeechOutlet } from "./speech-outlet.ts";
 import type { ServerTool, ServerToolOutcome, ToolServerSpec } from "./tool-server.ts";
 import { type TranscriptEvent, Transcripts } from "./transcripts.ts";
@@ -72,6 +74,8 @@ export interface ConversationOptions {
   readonly forecast?: Forecast | undefined;
   /** MCP servers that every conversation has. Default none. */
   readonly mcpServers?: readonly McpTool[] | undefined;
+  /** What another transceiver saved of it: it goes on, see {@link Conversation.handleTakenOver}. Default: it begins. */
+  readonly restored?: ConversationSnapshot | undefined;
   /** When the session ends, on the conversation's clock. */
   readonly expiresAt: Milli;
   /** The longest session in minutes, for the message when it ends. */
@@ -123,6 +127,11 @@ const CONTINUES_MS = 1000;
 /** What the agent is told when nobody has said anything for `idle_timeout_ms`. */
 const IDLE_HINT = "The caller has been silent for a while. Say something short that helps them to go on.";
 
+/** What the agent is told when the transceiver died that it was speaking through. */
+const GO_ON_HINT =
+  "The line broke while you were speaking; the caller heard your last words no further than they stand here. " +
+  "Go on from there, without greeting and without repeating what was heard.";
+
 /** The conversation. */
 export class Conversation {
   readonly #options: ConversationOptions;
@@ -151,7 +160,7 @@ export class Conversation {
   constructor(options: ConversationOptions) {
     this.#options = options;
     this.#session = options.session;
-    this.#conversationId = options.createId("conv");
+    this.#conversationId = options.restored?.conversationId ?? options.createId("conv");
     this.#memory = new Memory({ maxItems: options.maxItems ?? 4096, maxAudioMs: options.maxAudioMs ?? 120_000 });
     this.#outlet = new SpeechOutlet(options.capabilities.playout === "server", options.forecast);
     this.#listener = new Listener(
@@ -163,6 +172,7 @@ export class Conversation {
     this.#floor = new Floor(floorOptions(options.session));
     this.#playout.clientReports = options.session.sluice?.timeline === true;
     this.#idle.configure(idleTimeout(options.session));
+    if (options.restored) this.#restore(options.restored);
     this.#mcp = new McpServers(options.mcpServers ?? [], () => options.createId("item"));
     if (options.session.type === "realtime") this.#mcp.configure(options.session.tools);
   }
@@ -182,6 +192,48 @@ export class Conversation {
     this.#send({ type: "session.created", session: describeSession(this.#session) }, "origin");
     this.#settleTools();
     this.#settle(now);
+  }
+
+  /** The connection is back, at a transceiver that took the conversation over: where the ear was, by the client's word. */
+  handleTakenOver(now: Milli, heard: HeardPlace | undefined): void {
+    const { restored } = this.#options;
+    if (!restored) return;
+    this.#settleTools();
+    const { responseId, sounding } = restored;
+    const ownsSound = this.#ownsSound;
+    let cut = responseId !== undefined;
+    for (const saved of sounding) {
+      const { utterance, generatedMs, whole } = saved;
+      const heardMs = heard?.itemId === utterance.itemId ? heard.positionMs : saved.heardMs;
+      const holds = this.#options.capabilities.playout === "client" && whole && utterance.responseId !== responseId;
+      // A client whose sound is not ours to stop plays on what it holds.
+      if (holds || !ownsSound) {
+        this.#playout.restore(now, saved, Math.min(heardMs, generatedMs));
+        continue;
+      }
+      cut = true;
+      this.#send({ type: "output_audio_buffer.cleared", response_id: utterance.responseId });
+      this.#cut(utterance, Math.min(heardMs, generatedMs));
+    }
+    if (responseId !== undefined) this.#send({ type: "response.done", response: this.#lostResponse(responseId) });
+    if (cut || restored.unanswered) this.#answerAgain(now, cut);
+    this.#settle(now);
+  }
+
+  /** All that another transceiver needs to go on. */
+  snapshot(now: Milli, bounds?: SnapshotBounds): ConversationSnapshot {
+    return {
+      conversationId: this.#conversationId,
+      session: this.#session,
+      modelLocked: this.#options.modelLocked === true,
+      remainingMs: this.#options.expiresAt - now,
+      hasSpoken: this.#hasSpoken,
+      items: this.#memory.save(bounds),
+      responseId: this.#activeId,
+      unanswered: this.#unanswered !== undefined || this.#turnWaits,
+      sounding: this.#playout.save(now),
+      audioFromMs: this.#listener.openFromMs,
+    };
   }
 
   /** A text that was no event: the answer says why. */
@@ -345,6 +397,51 @@ export class Conversation {
   /** The pipe is gone, or is to go: what runs is stopped. */
   handleClosed(now: Milli): void {
     this.#close(now, "closed");
+  }
+
+  #restore({ items, hasSpoken }: ConversationSnapshot): void {
+    this.#memory.restore(items);
+    this.#hasSpoken = hasSpoken;
+    const answered = new Set(
+      items.flatMap(({ item }) => (item.type === "mcp_approval_response" ? [item.approval_request_id] : [])),
+    );
+    for (const { item } of items) {
+      if (item.type === "mcp_approval_request" && !answered.has(item.id)) this.#approvals.ask(item);
+    }
+  }
+
+  /** A response that died with its transceiver, as its client is told. */
+  #lostResponse(id: string): ResponseObject {
+    const { output_modalities, max_output_tokens, audio } = this.#session;
+    const message = "The server that gave this response is gone; another one goes on with the conversation.";
+    return {
+      id,
+      object: "realtime.response",
+      status: "failed",
+      status_details: { type: "failed", error: { type: "server_error", code: "server_lost", message } },
+      output: [],
+      conversation_id: this.#conversationId,
+      output_modalities,
+      max_output_tokens,
+      audio: { output: { format: audio.output.format, voice: audio.output.voice } },
+      usage: null,
+      metadata: null,
+    };
+  }
+
+  /** The agent goes on, or answers what nobody answered, unless the client is the one to ask for it. */
+  #answerAgain(now: Milli, cut: boolean): void {
+    if (this.#session.type === "transcription") return;
+    if (this.#session.audio.input.turn_detection?.create_response === false) return;
+    const items = this.#memory.context();
+    const last = items.at(-1);
+    const goesOn = cut && last !== undefined && "role" in last && last.role === "assistant";
+    const hint: ContextItem = {
+      id: this.#options.createId("item"),
+      role: "system",
+      parts: [{ kind: "text", text: GO_ON_HINT }],
+    };
+    this.#startResponse(now, undefined, goesOn ? [...items, hint] : items, true);
   }
 
   #handleEvent(now: Milli, event: ClientEvent): void {

@@ -18,9 +18,19 @@ export type { FloorDecision, FloorReason } from "./floor.ts";
 export { FORECAST_STAGES, Forecast, type ForecastStage, Forecasts } from "./forecast.ts";
 export type { LedgerEntry, PlayoutReport } from "./ledger.ts";
 export * from "./link.ts";
+export type { CallerAudio } from "./memory.ts";
 export { Pipeline, type PipelineOptions } from "./pipeline.ts";
 export type { TurnReport } from "./playout.ts";
 export { type Prosody, ProsodyMeter } from "./prosody.ts";
+export type {
+  ConversationSnapshot,
+  HeardPlace,
+  SavedItem,
+  SavedSpeech,
+  SavedUtterance,
+  SnapshotBounds,
+} from "./snapshot.ts";
 export { Spending, type SpendingOptions } from "./spending.ts";
+export type { SpokenPiece } from "./spoken-text.ts";
 export type { Stage, TurnTimeline } from "./timeline.ts";
 export * from "./tool-server.ts";

@@ -219,6 +219,13 @@ export class Listener {
     return this.#buffer.endMs;
   }
 
+  /** Where the audio begins that is in no utterance yet: of silence, only its last second. */
+  get openFromMs(): Milli {
+    const fromMs = this.#pending?.startMs ?? this.#uncommittedFrom();
+    const quiet = this.#options && this.#itemId === undefined && !this.#pending && !this.#endpointer.speaking;
+    return quiet ? Math.max(fromMs, this.#buffer.endMs - 1000) : fromMs;
+  }
+
   /** Audio that a commit would take now. */
   get bufferedMs(): Milli {
     return Math.max(0, this.#buffer.endMs - this.#uncommittedFrom());

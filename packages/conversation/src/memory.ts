@@ -1,8 +1,9 @@
 /** What has been said: the conversation's items in order, the caller's audio behind them, and what the ear had of the agent's. */
 import type { ContentPart, Item } from "@sluice/realtime";
-import { durationMs, type Milli, type Pcm } from "./audio.ts";
+import { durationMs, type Milli, type Pcm, SAMPLES_PER_MS } from "./audio.ts";
 import type { ContextItem, ContextPart } from "./engines.ts";
-import type { SpokenText } from "./spoken-text.ts";
+import type { SavedItem, SnapshotBounds } from "./snapshot.ts";
+import { SpokenText } from "./spoken-text.ts";
 
 /** The caller's speech behind an item. */
 export interface CallerAudio {
@@ -118,6 +119,46 @@ export class Memory {
     return entry && this.#toContext(entry);
   }
 
+  /** All of it that another transceiver can go on with, newest first where the bounds tell. */
+  save({ size = 262_144, audioMs = 8000 }: SnapshotBounds = {}): readonly SavedItem[] {
+    const saved: SavedItem[] = [];
+    let left = size;
+    let audioLeftMs = audioMs;
+    for (const entry of this.#entries.toReversed()) {
+      const item = settled(entry);
+      if (!item) continue;
+      const { agent, callId } = entry;
+      const speech = agent && {
+        pieces: [...agent.text.pieces],
+        endMs: agent.text.endMs,
+        audioMs: agent.audioMs,
+        generatedMs: agent.generatedMs,
+      };
+      left -= JSON.stringify([item, speech]).length;
+      if (left < 0) break;
+      const caller = entry.caller && isUntold(item) ? lastOf(entry.caller, audioLeftMs) : undefined;
+      audioLeftMs -= caller ? durationMs(caller.pcm) : 0;
+      saved.push({ item, caller, agent: speech, callId });
+    }
+    return saved.reverse();
+  }
+
+  /** Takes what {@link Memory.save} gave. */
+  restore(items: readonly SavedItem[]): void {
+    this.#entries = items.map(({ item, caller, agent, callId }) => {
+      const entry: Entry = { item };
+      if (caller) entry.caller = caller;
+      if (callId !== undefined) entry.callId = callId;
+      if (!agent) return entry;
+      const text = new SpokenText();
+      for (const piece of agent.pieces) text.append(piece.text, piece.startMs);
+      if (agent.endMs !== undefined) text.close(agent.endMs);
+      entry.agent = { text, audioMs: agent.audioMs };
+      if (agent.generatedMs !== undefined) entry.agent.generatedMs = agent.generatedMs;
+      return entry;
+    });
+  }
+
   #toContext(entry: Entry): readonly ContextItem[] {
     const { item } = entry;
     if (item.type !== "mcp_approval_request") return toContext(item, entry);
@@ -204,4 +245,32 @@ function toPart(part: ContentPart, caller: CallerAudio | undefined, agent: Agent
       return { kind: "audio", pcm, transcript: part.transcript ?? undefined, voicedStartMs, voicedEndMs };
     }
   }
+}
+
+/** The item as it is when nothing more comes of it; `undefined` for one that then means nothing, or is made anew. */
+function settled({ item, agent }: Entry): Item | undefined {
+  if (item.type === "mcp_list_tools") return undefined; // whoever takes over asks the servers again
+  if (item.status !== "in_progress") return item;
+  const transcript = agent?.text.whole ?? "";
+  if (item.type !== "message" || item.role !== "assistant" || transcript === "") return undefined;
+  return { ...item, status: "incomplete", content: [{ type: "output_audio", transcript }] };
+}
+
+/** Nothing but its audio says what was said. */
+function isUntold(item: Item): boolean {
+  return (
+    item.type === "message" && item.content.some((part) => part.type === "input_audio" && part.transcript === null)
+  );
+}
+
+function lastOf({ pcm, voicedStartMs, voicedEndMs }: CallerAudio, ms: Milli): CallerAudio | undefined {
+  const cutMs = durationMs(pcm) - ms;
+  if (ms < 100) return undefined;
+  if (cutMs <= 0) return { pcm, voicedStartMs, voicedEndMs };
+  const kept = pcm.slice(-Math.floor(ms * SAMPLES_PER_MS));
+  return {
+    pcm: kept,
+    voicedStartMs: Math.max(0, voicedStartMs - cutMs),
+    voicedEndMs: Math.max(0, voicedEndMs - cutMs),
+  };
 }

@@ -9,6 +9,7 @@ import type { FrameCounts } from "./input-buffer.ts";
 import { type LedgerEntry, PlayoutLedger, type PlayoutReport } from "./ledger.ts";
 import type { Utterance } from "./link.ts";
 import type { CallerUtterance } from "./listener.ts";
+import type { SavedUtterance } from "./snapshot.ts";
 import { formatTimeline, type TurnInstants, type TurnTimeline } from "./timeline.ts";
 
 /** A turn of the conversation, from the caller's last word to the answer's first sample. */
@@ -186,6 +187,24 @@ export class Playout {
     track.out = true;
     track.ledger.handleStopped(now);
     this.#reportLedger(now, track);
+  }
+
+  /** What the ear has not had to its end, for {@link Playout.restore}. */
+  save(now: Milli): readonly SavedUtterance[] {
+    return this.#tracks
+      .filter((track) => !track.out)
+      .map(({ utterance, ledger, complete }) => {
+        const { generatedMs, heardMs, sentMs } = ledger.entry(now);
+        return { utterance, generatedMs, heardMs, whole: complete && sentMs >= generatedMs - 1 };
+      });
+  }
+
+  /** Speech that a client holds whole, and was sent by a transceiver that is gone. */
+  restore(now: Milli, { utterance, generatedMs }: SavedUtterance, heardMs: Milli): void {
+    const track = this.#open(now, utterance);
+    track.ledger.handleGenerated(generatedMs);
+    track.ledger.handleSent(now - heardMs, generatedMs);
+    track.complete = true;
   }
 
   /** The client's word on when the caller's speech ended. */

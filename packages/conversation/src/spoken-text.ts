@@ -1,8 +1,10 @@
 /** What an utterance says and where in its audio: so that an interruption cuts the agent's memory where the ear was. */
 import type { Milli } from "./audio.ts";
 
-interface Piece {
+/** A part of an utterance's text. */
+export interface SpokenPiece {
   readonly text: string;
+  /** Where its audio begins. */
   readonly startMs: Milli;
 }
 
@@ -14,7 +16,7 @@ const MS_PER_UNIT = 65;
  * over which the words are spread by how long they take to say.
  */
 export class SpokenText {
-  readonly #pieces: Piece[] = [];
+  readonly #pieces: SpokenPiece[] = [];
   #endMs: Milli | undefined;
 
   /** `text` is spoken from `startMs` of the utterance's audio on. */
@@ -25,6 +27,16 @@ export class SpokenText {
   /** All the audio is there; it ends at `endMs`. */
   close(endMs: Milli): void {
     this.#endMs ??= endMs;
+  }
+
+  /** What was appended. */
+  get pieces(): readonly SpokenPiece[] {
+    return this.#pieces;
+  }
+
+  /** Where the audio ends, once all of it is there. */
+  get endMs(): Milli | undefined {
+    return this.#endMs;
   }
 
   get whole(): string {
@@ -44,7 +56,7 @@ export class SpokenText {
   }
 
   /** Of a clause whose audio still comes only a part is there: the rest of it takes as long as this voice takes. */
-  #expectedEnd(piece: Piece, totalMs: Milli): Milli {
+  #expectedEnd(piece: SpokenPiece, totalMs: Milli): Milli {
     const first = this.#pieces[0];
     const spokenMs = first ? piece.startMs - first.startMs : 0;
     const units = this.#pieces.slice(0, this.#pieces.indexOf(piece)).reduce((sum, { text }) => sum + unitsOf(text), 0);

@@ -26,6 +26,11 @@ export interface ResumedEvent {
   readonly received: number;
   /** Where the caller's audio ends that came, on the caller's own clock; `null` when this pipe begins a clock of its own. */
   readonly audio_ms: number | null;
+  /**
+   * Another server took the conversation over from one that is gone: it goes on from what that one had saved. Events of the
+   * server that the client has not had may be lost; what matters of them follows. Absent: nothing is lost.
+   */
+  readonly taken_over?: boolean | undefined;
 }
 
 /** Client: its answer, first on a new connection. */
@@ -130,6 +135,30 @@ export class ReplayWindow {
     return true;
   }
 
+  /**
+   * The other side has had `received` events of a window that another process kept, of which the oldest `saved` are known here:
+   * goes on counting from there, and drops of them what cannot be in order any more.
+   */
+  rebase(received: number, saved: number): void {
+    if (this.#lost || this.acknowledge(received)) return;
+    for (const json of this.#kept.splice(0, saved)) this.#size -= json.length;
+    this.#acknowledged = received;
+  }
+
+  /** What {@link ReplayWindow.restore} takes, unless it is longer than `size` UTF-16 units. */
+  save(size: number): { readonly acknowledged: number; readonly events: readonly string[] } {
+    const fits = this.#size <= size;
+    return { acknowledged: this.#acknowledged, events: fits ? [...this.#kept] : [] };
+  }
+
+  /** A window as it was saved. */
+  static restore(saved: { readonly acknowledged: number; readonly events: readonly string[] }): ReplayWindow {
+    const window = new ReplayWindow();
+    window.#acknowledged = saved.acknowledged;
+    for (const json of saved.events) window.push(json);
+    return window;
+  }
+
   /** What the other side has not had, in order. */
   get unacknowledged(): readonly string[] {
     return this.#kept;
@@ -138,8 +167,14 @@ export class ReplayWindow {
 
 /** Counts what comes, and says when to acknowledge it: after {@link ACK_EVERY} events. */
 export class ReceiptCounter {
-  #received = 0;
-  #acknowledged = 0;
+  #received: number;
+  #acknowledged: number;
+
+  /** `received`: where another process stopped counting. Default 0. */
+  constructor(received = 0) {
+    this.#received = received;
+    this.#acknowledged = received;
+  }
 
   get received(): number {
     return this.#received;
@@ -151,10 +186,15 @@ export class ReceiptCounter {
     return this.#received - this.#acknowledged >= ACK_EVERY;
   }
 
-  /** The acknowledgement to send. */
-  acknowledge(): AckEvent {
-    this.#acknowledged = this.#received;
-    return { type: "sluice.ack", received: this.#received };
+  /** The acknowledgement to send, of what came up to `received`. Default: all. */
+  acknowledge(received: number = this.#received): AckEvent {
+    this.#acknowledged = Math.max(this.#acknowledged, received);
+    return { type: "sluice.ack", received: this.#acknowledged };
+  }
+
+  /** Events that are not acknowledged yet. */
+  get unacknowledged(): number {
+    return this.#received - this.#acknowledged;
   }
 }
 

@@ -18,6 +18,10 @@ export interface Transceiver {
   draining: boolean;
   /** Until when it is believed to live; `Infinity` for a configured one. */
   expiresAt: Milli;
+  /** Since when it was sent things, and neither sent any nor renewed its registration. */
+  unansweredSince?: Milli | undefined;
+  /** Until when its newest registration says that it lives. */
+  registeredUntil?: Milli;
 }
 
 /** A relay of this fleet. */
@@ -43,6 +47,8 @@ export interface DirectoryOptions {
 
 const MAX_TRANSCEIVERS = 4096;
 const GRACE_MS: Milli = 30_000;
+/** Whoever lives answers first QUIC packets and STUN at once, and acknowledges the rest within 25 ms. */
+const SILENT_MS: Milli = 500;
 
 /** The fleet as one relay knows it. */
 export class Directory {
@@ -74,9 +80,11 @@ export class Directory {
       if (!known && this.#registered.size >= MAX_TRANSCEIVERS) continue;
       const same = known && known.address === fresh.address && known.port === fresh.port;
       if (same) {
+        if (fresh.expiresAt > (known.registeredUntil ?? 0)) known.unansweredSince = undefined;
+        known.registeredUntil = fresh.expiresAt;
         known.draining = fresh.draining;
         known.expiresAt = Math.max(known.expiresAt, fresh.expiresAt);
-      } else this.#registered.set(fresh.serverId, { ...fresh });
+      } else this.#registered.set(fresh.serverId, { ...fresh, registeredUntil: fresh.expiresAt });
     }
     for (const { serverId, expiresAt } of this.#registered.values())
       if (expiresAt <= now) this.#registered.delete(serverId);
@@ -90,7 +98,22 @@ export class Directory {
 
   /** A transceiver sent something: whatever the registry says, it lives. */
   noteAlive(now: Milli, transceiver: Transceiver): void {
+    transceiver.unansweredSince = undefined;
     if (transceiver.expiresAt < now + GRACE_MS / 2) transceiver.expiresAt = now + GRACE_MS;
+  }
+
+  /** A transceiver is sent something. */
+  noteAsked(now: Milli, transceiver: Transceiver): void {
+    transceiver.unansweredSince ??= now;
+  }
+
+  /**
+   * Whether a transceiver has answered nothing for a while: it is probably dead, long before its registration says so. No new
+   * client is sent there while there is another one; its calls' packets still are.
+   */
+  isSilent(now: Milli, serverId: ServerId): boolean {
+    const since = this.transceiver(now, serverId)?.unansweredSince;
+    return since !== undefined && now - since >= SILENT_MS;
   }
 
   /** The transceiver of this id, if it is of this cluster and alive. */
@@ -129,7 +152,9 @@ export class Directory {
   spread(now: Milli, source: number): Transceiver | undefined {
     let [best, bestWeight] = [undefined as Transceiver | undefined, -1];
     for (const transceiver of this.transceivers(now)) {
-      const weight = mix(source ^ mix(transceiver.serverId));
+      // From 0 to 2^32 - 1; those that are silent come last.
+      const silent = this.isSilent(now, transceiver.serverId);
+      const weight = mix(source ^ mix(transceiver.serverId)) + (silent ? 0 : 2 ** 32);
       if (!transceiver.draining && weight > bestWeight) [best, bestWeight] = [transceiver, weight];
     }
     return best;

@@ -355,8 +355,10 @@ export class Forwarder {
       // Nothing is remembered: the next packet says again where it belongs.
       if (ip) return this.#forwardHop(now, serverId, { address: ip, port, unverified: true, entryRelay }, packet);
     }
-    if (flow) return this.#forwardUp(now, flow, packet);
     const first = header.form === "long" && (header.type === "initial" || header.type === "zeroRtt");
+    // Nobody answered this client's first flight: it is sent again to somebody else.
+    const unheard = first && flow?.confirmed === false && this.#directory.isSilent(now, flow.serverId);
+    if (flow && !unheard) return this.#forwardUp(now, flow, packet);
     if (!first) return this.#drop(serverId === undefined ? "unroutableCid" : "unknownServer");
     return this.#spread(now, packet, header.type === "initial", source);
   }
@@ -412,7 +414,7 @@ export class Forwarder {
     const transceiver = this.#directory.transceiver(now, flow.serverId);
     if (!transceiver || this.#hopTag)
       return this.#forwardHop(now, flow.serverId, { ...flow, address: flow.ip }, packet);
-    const answer = this.#forwardToTransceiver(transceiver, packet);
+    const answer = this.#forwardToTransceiver(now, transceiver, packet);
     answer.header = flow.header;
     return answer;
   }
@@ -422,6 +424,7 @@ export class Forwarder {
     const transceiver = this.#directory.transceiver(now, serverId);
     if (transceiver)
       return this.#forwardToTransceiver(
+        now,
         transceiver,
         encodeHop(hop, packet, this.#hopTag ? this.#tagKeys[0] : undefined),
       );
@@ -444,7 +447,8 @@ export class Forwarder {
     return entryRelay === 0 ? "noRelay" : "hopLimit";
   }
 
-  #forwardToTransceiver(transceiver: Transceiver, datagram: Uint8Array): Forward {
+  #forwardToTransceiver(now: Milli, transceiver: Transceiver, datagram: Uint8Array): Forward {
+    this.#directory.noteAsked(now, transceiver);
     this.stats.txUp += 1;
     const answer = this.#forward("transceiver", datagram, transceiver.address, transceiver.port);
     answer.transceiver = transceiver;

@@ -34,6 +34,8 @@ export interface RingKey {
   readonly registrationKey: Uint8Array;
   /** For what is QUIC's own: session tokens, certificates, stateless resets. */
   readonly quicKey: Uint8Array;
+  /** For conversations that another transceiver may take over: resumption tokens, and the records that they open. */
+  readonly conversationKey: Uint8Array;
 }
 
 /** The live keys of a fleet. */
@@ -155,6 +157,7 @@ function deriveKey(config: KeyConfig): RingKey {
     hopTagKey: subKey("hop tag", 32),
     registrationKey: subKey("registration", 32),
     quicKey: subKey("quic", 32),
+    conversationKey: subKey("conversation", 32),
   };
 }
 

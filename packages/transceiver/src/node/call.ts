@@ -6,10 +6,12 @@ import {
   type Began,
   Conversation,
   type ConversationCommand,
+  type ConversationSnapshot,
   type EarlyAudio,
   type EngineFailure,
   type FloorDecision,
   formatForecast,
+  type HeardPlace,
   type IdPrefix,
   type Link,
   type LinkListener,
@@ -69,6 +71,8 @@ export interface CallOptions {
   readonly pipeline?: Pipeline | undefined;
   /** The longest a call may last. */
   readonly maxDurationMs: Milli;
+  /** What another transceiver saved of the conversation; default: it begins. */
+  readonly restored?: ConversationSnapshot | undefined;
   readonly log: Logger;
   /** Called with every turn that was measured. */
   readonly onTurn: (report: TurnReport) => void;
@@ -150,7 +154,8 @@ export class Call implements LinkListener {
       forecast: options.pipeline?.speech,
       mcpServers: options.engines.toolServers?.configured,
       createId: options.createId,
-      expiresAt: options.now() + options.maxDurationMs,
+      restored: options.restored,
+      expiresAt: options.now() + Math.min(options.maxDurationMs, options.restored?.remainingMs ?? Infinity),
       expiresAfterMinutes: Math.round(options.maxDurationMs / 60_000),
     });
     this.#tools = new CallTools({
@@ -206,6 +211,16 @@ export class Call implements LinkListener {
 
   onClosed(_now: Milli, reason: string): void {
     this.#end(reason);
+  }
+
+  /** All that another transceiver needs to go on. */
+  snapshot(): ConversationSnapshot {
+    return this.#conversation.snapshot(this.#options.now());
+  }
+
+  /** The client of a conversation that was taken over is back. */
+  goOn(heard: HeardPlace | undefined): void {
+    this.#handle((now) => this.#conversation.handleTakenOver(now, heard));
   }
 
   /** Lets another connection follow and steer the call. */

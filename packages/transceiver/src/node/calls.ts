@@ -1,7 +1,7 @@
 /** The calls of this process: makes them, finds them by name, ends them. */
 import { randomBytes } from "node:crypto";
 import type { Tracer } from "@opentelemetry/api";
-import type { IdPrefix, Link, LinkListener, Milli, Pipeline } from "@sluice/conversation";
+import type { ConversationSnapshot, IdPrefix, Link, LinkListener, Milli, Pipeline } from "@sluice/conversation";
 import {
   createSession,
   type DialectName,
@@ -13,9 +13,13 @@ import {
 import type { Logger } from "pino";
 import { inDialect } from "../dialect-link.ts";
 import { ResumableLink } from "../resumption/resumable-link.ts";
-import { Call, type CallEngines } from "./call.ts";
+import type { CallSnapshot } from "../resumption/snapshot-format.ts";
+import { AtCapacity } from "../signaling/calls.ts";
+import { Call, type CallEngines, ignoring } from "./call.ts";
 import { CallTrace } from "./call-trace.ts";
+import { Keeper } from "./keeper.ts";
 import type { Metrics } from "./metrics.ts";
+import type { Takeover } from "./takeover.ts";
 
 /** Settings of {@link Calls}. */
 export interface CallsOptions {
@@ -34,15 +38,20 @@ export interface CallsOptions {
   readonly maxDurationMs: Milli;
   /** How long a conversation outlives its connection, where its client asked for it; default 30 s. */
   readonly resumeGraceMs?: Milli | undefined;
+  /** How conversations outlive this transceiver. */
+  readonly takeover: Takeover;
   readonly log: Logger;
   /** Where calls are recorded as spans; default nowhere. */
   readonly tracer?: Tracer | undefined;
 }
 
+/** The kinds of connections. */
+export type Pipe = "webrtc" | "webtransport" | "websocket" | "moq";
+
 /** How a call is to begin. */
 export interface CallRequest {
   readonly id: string;
-  readonly pipe: "webrtc" | "webtransport" | "websocket" | "moq";
+  readonly pipe: Pipe;
   readonly model: string | undefined;
   /** Default `realtime`. */
   readonly type?: SessionType | undefined;
@@ -57,7 +66,8 @@ export function createId(prefix: IdPrefix | "rtc" | "sess"): string {
   return `${prefix}_${randomBytes(15).toString("base64url")}`;
 }
 
-const RESUME_GRACE_MS = 30_000;
+/** How long a conversation outlives its connection, by default. */
+export const RESUME_GRACE_MS = 30_000;
 
 /** The calls under way. */
 export class Calls {
@@ -65,6 +75,7 @@ export class Calls {
   readonly #metrics: () => Metrics;
   readonly #calls = new Map<string, Call>();
   readonly #resumable = new Map<string, ResumableLink>(); // by token
+  readonly #arriving = new Map<string, Promise<CallSnapshot | undefined>>(); // by token
   readonly #emptied: (() => void)[] = [];
   #draining = false;
 
@@ -102,9 +113,8 @@ export class Calls {
       return updated.ok ? updated.session : current;
     }, started);
     let call: Call | undefined;
-    let resumable: { readonly link: ResumableLink; forget(): void } | undefined;
     const listener = inDialect(dialect, pipeLink, (link) => {
-      resumable = this.#makeResumable(link, () => call?.session.sluice?.resume === true);
+      const resumable = this.#makeResumable(link, id, () => call);
       call = this.#create(resumable.link, id, session, model !== undefined, pipe, resumable.forget);
       return resumable.link.start(call);
     });
@@ -115,7 +125,28 @@ export class Calls {
     return listener;
   }
 
-  #create(link: Link, id: string, session: Session, modelLocked: boolean, pipe: string, forget: () => void): Call {
+  /** Goes on with a call of a transceiver that is gone. */
+  #takeOver(link: Link, pipe: Pipe, token: string, snapshot: CallSnapshot): LinkListener {
+    const { callId: id, conversation: restored } = snapshot;
+    let call: Call | undefined;
+    const resumable = this.#makeResumable(link, id, () => call, { token, snapshot });
+    call = this.#create(resumable.link, id, restored.session, restored.modelLocked, pipe, resumable.forget, restored);
+    this.#calls.set(id, call);
+    this.#metrics().handleStarted(pipe);
+    this.#options.takeover.counters.takenOver += 1;
+    this.#options.log.info({ call: id, pipe, active: this.#calls.size }, "call taken over");
+    return resumable.link.goOn(call);
+  }
+
+  #create(
+    link: Link,
+    id: string,
+    session: Session,
+    modelLocked: boolean,
+    pipe: string,
+    forget: () => void,
+    restored?: ConversationSnapshot,
+  ): Call {
     const { now, engines, pipeline, maxDurationMs, log, tracer } = this.#options;
     const description = { id, pipe, model: session.model };
     const trace = tracer && new CallTrace(tracer, Date.now() - now(), now(), description);
@@ -128,6 +159,7 @@ export class Calls {
       now,
       createId,
       maxDurationMs,
+      restored,
       log,
       onTurn: (report) => {
         this.#metrics().handleTurn(report);
@@ -148,9 +180,57 @@ export class Calls {
     return this.#resumable.has(token);
   }
 
-  /** Another connection of a call's own client, in place of the one it lost; `undefined` when the call is over. */
-  resume(token: string, link: Link): LinkListener | undefined {
-    return this.#resumable.get(token)?.offer(link);
+  /** The same of a call that another transceiver had, and kept for others; throws {@link AtCapacity}. */
+  async findResumable(token: string): Promise<boolean> {
+    if (this.isResumable(token)) return true;
+    const found = await this.#options.takeover.find(token);
+    if (found && !this.hasRoom) throw new AtCapacity();
+    return found;
+  }
+
+  /** Another connection of a call's own client, in place of the one it lost: of a call here, or of one to be taken over. */
+  resume(token: string, link: Link, pipe: Pipe): LinkListener {
+    const here = this.#resumable.get(token);
+    return here ? here.offer(link) : this.#arrive(token, link, pipe);
+  }
+
+  /** The connection waits for its conversation. Its client says nothing before it is welcomed. */
+  #arrive(token: string, link: Link, pipe: Pipe): LinkListener {
+    let listener: LinkListener = ignoring;
+    let isOpen = false;
+    let isClosed = false;
+    // Without room it stays where others find it.
+    const take = () => (this.hasRoom ? this.#options.takeover.take(token) : Promise.resolve(undefined));
+    const arriving = this.#arriving.get(token) ?? take();
+    this.#arriving.set(token, arriving);
+    const arrive = async () => {
+      const snapshot = await arriving.finally(() => this.#arriving.delete(token));
+      const here = this.#resumable.get(token); // another connection of the same client was first
+      const isWelcome = here !== undefined || (snapshot && !this.#calls.has(snapshot.callId));
+      if (!isWelcome) return link.close("the conversation is over");
+      // Even if this connection is gone by now: nobody else could take the conversation over any more.
+      listener = here ? here.offer(link) : this.#takeOver(link, pipe, token, snapshot!);
+      if (isOpen && !isClosed) listener.onOpen(this.#options.now());
+    };
+    arrive().catch((error: unknown) => {
+      this.#options.log.error({ err: error }, "a conversation could not be taken over");
+      link.close("internal error");
+    });
+    return {
+      onOpen: (now) => {
+        isOpen = true;
+        listener.onOpen(now);
+      },
+      onMessage: (now, text) => listener.onMessage(now, text),
+      onEarlyAudio: (now, audio) => listener.onEarlyAudio(now, audio),
+      onOrderedAudio: (now, audio) => listener.onOrderedAudio(now, audio),
+      onSent: (...sent) => listener.onSent(...sent),
+      onUtteranceEnded: (now, utterance) => listener.onUtteranceEnded(now, utterance),
+      onClosed: (now, reason, lost) => {
+        isClosed = true;
+        listener.onClosed(now, reason, lost);
+      },
+    };
   }
 
   /** Another connection to a call under way, `undefined` when there is none of that name. */
@@ -183,31 +263,78 @@ export class Calls {
     if (this.#calls.size > 0) await new Promise<void>((resolve) => this.#emptied.push(resolve));
   }
 
-  #makeResumable(link: Link, isWanted: () => boolean): { readonly link: ResumableLink; forget(): void } {
-    const { now, resumeGraceMs = RESUME_GRACE_MS } = this.#options;
+  /** `taken`: what another transceiver saved, and the token that opens it until its client is back. */
+  #makeResumable(
+    link: Link,
+    callId: string,
+    callOf: () => Call | undefined,
+    taken?: { readonly token: string; readonly snapshot: CallSnapshot },
+  ): { readonly link: ResumableLink; forget(): void } {
+    const { now, resumeGraceMs = RESUME_GRACE_MS, takeover } = this.#options;
     let token: string | undefined;
     let grace: NodeJS.Timeout | undefined;
-    const forget = () => {
-      clearTimeout(grace);
+    const use = (next: string | undefined) => {
       if (token !== undefined) this.#resumable.delete(token);
-      token = undefined;
+      token = next;
+      if (next !== undefined) this.#resumable.set(next, resumable);
     };
+    const wait = () => {
+      clearTimeout(grace);
+      grace = setTimeout(() => resumable.expire(now()), resumeGraceMs);
+    };
+    const keeper = this.#makeKeeper(callId, callOf, () => resumable);
     const resumable: ResumableLink = new ResumableLink(link, {
       graceMs: resumeGraceMs,
       createEventId: () => createId("event"),
-      isWanted,
+      isWanted: () => callOf()?.session.sluice?.resume === true,
       issueToken: () => {
-        forget();
-        token = randomBytes(24).toString("base64url");
-        this.#resumable.set(token, resumable);
-        return token;
+        const next = takeover.seal.mintToken();
+        use(next);
+        keeper?.use(next);
+        return next;
       },
-      onDetached: () => {
-        grace = setTimeout(() => resumable.expire(now()), resumeGraceMs);
-      },
+      onDetached: wait,
       onAttached: () => clearTimeout(grace),
+      onChanged: (settles) => keeper?.touch(settles),
+      isKept: () => takeover.store?.isUp === true,
+      taken: taken?.snapshot.link,
+      onTaken: (_now, heard) => callOf()?.goOn(heard),
     });
+    if (taken) {
+      use(taken.token);
+      wait();
+    }
+    const forget = () => {
+      clearTimeout(grace);
+      use(undefined);
+      keeper?.close();
+    };
     return { link: resumable, forget };
+  }
+
+  #makeKeeper(callId: string, callOf: () => Call | undefined, linkOf: () => ResumableLink): Keeper | undefined {
+    const { now, resumeGraceMs = RESUME_GRACE_MS, takeover, log } = this.#options;
+    const { store, seal, counters } = takeover;
+    if (!store) return undefined;
+    return new Keeper({
+      store,
+      seal,
+      renewMs: resumeGraceMs / 3,
+      read() {
+        const conversation = callOf()?.snapshot();
+        const link = conversation && linkOf().snapshot(conversation.audioFromMs);
+        return link && { expiresAt: Date.now() + resumeGraceMs, callId, conversation, link };
+      },
+      onKept: (received) => linkOf().handleKept(received),
+      onTaken: () => {
+        counters.takenAway += 1;
+        linkOf().handleTakenAway(now());
+      },
+      onTooLong: () => {
+        counters.tooLong += 1;
+      },
+      onError: (error) => log.error({ call: callId, err: error }, "a conversation could not be kept"),
+    });
   }
 
   #handleEnded(id: string, reason: string): void {

@@ -40,6 +40,7 @@ async function serve(
     hangup: (id: string) => id === "rtc_1",
     has: (id: string) => id === "rtc_1",
     isResumable: (token: string) => token === "good",
+    findResumable: async (token: string) => token === "good" || token === "elsewhere",
   };
   const errors: unknown[] = [];
   const app = createSignaling({
@@ -455,7 +456,7 @@ test("says that a port is in use", async (t) => {
   const other = serveHttp({
     app: createSignaling({} as never),
     auth: new Auth({ apiKey: undefined, secrets: new ClientSecrets({ key: new Uint8Array(32), random: randomBytes }) }),
-    calls: { has: () => false, isResumable: () => false },
+    calls: { has: () => false, isResumable: () => false, findResumable: async () => false },
     host: "127.0.0.1",
     port: server.port,
     now: () => 0,

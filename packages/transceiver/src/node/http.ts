@@ -12,7 +12,7 @@ import type { Hono } from "hono";
 import type { OpusCodec } from "../media/opus.ts";
 import type { Auth } from "../signaling/auth.ts";
 import type { CallDirectory } from "../signaling/calls.ts";
-import { judgeHandshake, type WebSocketRequest } from "../signaling/handshake.ts";
+import { judgeHandshake, resumeTokenOf, type WebSocketRequest } from "../signaling/handshake.ts";
 import { type HttpError, internalError, thrownError } from "../signaling/http-error.ts";
 import type { SignalingBindings } from "../signaling/signaling.ts";
 import {
@@ -29,7 +29,7 @@ export interface HttpOptions {
   /** The application of `createSignaling`. */
   readonly app: Hono<{ Bindings: SignalingBindings }>;
   readonly auth: Auth;
-  readonly calls: Pick<CallDirectory, "has" | "isResumable">;
+  readonly calls: Pick<CallDirectory, "has" | "isResumable" | "findResumable">;
   readonly host: string;
   /** 0 means any free port. */
   readonly port: number;
@@ -138,19 +138,39 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   server.on("upgrade", (request, socket, head) => {
     // The server's own listener is gone from here on: an unheard error would end the process.
     socket.on("error", () => socket.destroy());
+    const token = resumeTokenOf(request.url ?? "");
+    if (token === undefined || options.calls.isResumable(token)) return upgrade(request, socket, head, options.calls);
+    options.calls
+      .findResumable(token)
+      .then((found) => {
+        const calls = { has: (id: string) => options.calls.has(id), isResumable: () => found };
+        if (!socket.destroyed) upgrade(request, socket, head, calls);
+      })
+      .catch((thrown: unknown) => refuseHandshake(socket, thrown));
+  });
+  const upgrade = (
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    calls: Pick<CallDirectory, "has" | "isResumable">,
+  ) => {
     try {
-      const verdict = judgeHandshake(Date.now(), request.url ?? "", callerOf(request), options);
+      const judges = { auth: options.auth, calls };
+      const verdict = judgeHandshake(Date.now(), request.url ?? "", callerOf(request), judges);
       if (!verdict.ok) throw new Refused(verdict.error);
       const accept = options.onWebSocket(verdict.request);
       release(request.socket);
       webSockets.open(request, socket, head, accept, onError);
     } catch (thrown) {
-      const error = thrown instanceof Refused ? thrown.error : thrownError(thrown);
-      if (!error) onError(thrown);
-      counters.refusedHandshakes += 1;
-      refuse(socket, error ?? internalError);
+      refuseHandshake(socket, thrown);
     }
-  });
+  };
+  const refuseHandshake = (socket: Duplex, thrown: unknown) => {
+    const error = thrown instanceof Refused ? thrown.error : thrownError(thrown);
+    if (!error) onError(thrown);
+    counters.refusedHandshakes += 1;
+    refuse(socket, error ?? internalError);
+  };
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     counters.malformed += 1;
     const status = error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : error.code === "HPE_HEADER_OVERFLOW" ? 431 : 400;

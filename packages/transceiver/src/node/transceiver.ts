@@ -18,11 +18,13 @@ import { createSignaling } from "../signaling/signaling.ts";
 import type { Address } from "../webrtc/ice-lite.ts";
 import type { QuicEngine } from "../webtransport/quic-engine.ts";
 import { type CallEngines, ignoring } from "./call.ts";
-import { Calls, createId } from "./calls.ts";
+import { Calls, createId, RESUME_GRACE_MS } from "./calls.ts";
 import { type HttpServer, serveHttp, type TlsOptions } from "./http.ts";
 import { Metrics } from "./metrics.ts";
 import { loadMoqNet } from "./moq-net.ts";
+import { RedisStore } from "./redis-store.ts";
 import { Registrar } from "./registrar.ts";
+import { Takeover } from "./takeover.ts";
 import { serveWebRtc, type WebRtcServer } from "./webrtc-server.ts";
 import { WebTransportServer } from "./webtransport-server.ts";
 
@@ -44,6 +46,8 @@ export interface TransceiverOptions {
   readonly relays?: RelaysOptions | undefined;
   /** Where relays find this transceiver by itself; absent: they are configured with it. */
   readonly registry?: RegistryOptions | undefined;
+  /** Where conversations are kept that another transceiver of the fleet can take over; absent: they die with this one. */
+  readonly conversations?: ConversationsOptions | undefined;
   /** Key that clients must send; `undefined`: only this machine may call. */
   readonly apiKey: string | undefined;
   readonly keyRing: KeyRing;
@@ -112,6 +116,12 @@ export interface RegistryOptions {
   readonly address: string;
 }
 
+/** Where conversations outlive their transceiver. */
+export interface ConversationsOptions {
+  /** `redis://...` */
+  readonly redis: string;
+}
+
 /** A running transceiver. */
 export interface Transceiver {
   /** Such as `http://localhost:8080`. */
@@ -135,11 +145,26 @@ const FAREWELL_MS = 250;
 export async function serveTransceiver(options: TransceiverOptions): Promise<Transceiver> {
   const { host, port, udpPort, advertise, apiKey, keyRing, serverId, engines, model, version, log } = options;
   const now = () => performance.now();
+  const warn = (line: string) => log.warn(line);
   const maxCallMs = options.maxCallMs ?? HOUR_MS;
   const metrics: Metrics = new Metrics(() => calls.size);
   const { instructions = "" } = options;
   const { maxCalls, pipeline, tracer } = options;
-  const callsOptions = { engines, pipeline, model, instructions, now, maxCalls, maxDurationMs: maxCallMs, log, tracer };
+  const redis = options.conversations?.redis;
+  const store = redis === undefined ? undefined : new RedisStore({ url: redis, livesMs: RESUME_GRACE_MS, log: warn });
+  const takeover = new Takeover(keyRing, store);
+  const callsOptions = {
+    engines,
+    pipeline,
+    model,
+    instructions,
+    now,
+    maxCalls,
+    maxDurationMs: maxCallMs,
+    takeover,
+    log,
+    tracer,
+  };
   const calls: Calls = new Calls(callsOptions, () => metrics);
   const opus = await loadOpus();
   const webRtc = await serveWebRtc({
@@ -169,7 +194,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
       maxSessions: maxCalls,
       hasRoom: () => calls.hasRoom,
       accept(link, { id, model: asked, settings, resume }) {
-        if (resume !== undefined) return tap(calls.resume(resume, link) ?? endAtOnce(link), asked);
+        if (resume !== undefined) return tap(calls.resume(resume, link, "webtransport"), asked);
         if (!calls.hasRoom) throw new AtCapacity();
         return tap(calls.begin(link, { id, pipe: "webtransport", model: asked, defaults: settings }), asked);
       },
@@ -201,7 +226,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
           tap(
             resume === undefined
               ? calls.begin(link, { id, pipe: "webrtc", model: asked, dialect, defaults: [defaults, session] })
-              : (calls.resume(resume, link) ?? endAtOnce(link)),
+              : calls.resume(resume, link, "webrtc"),
             asked,
           ),
         detour(remoteAddress, header) ?? relayFor(header),
@@ -225,6 +250,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     hangup: (id) => calls.hangup(id),
     has: (id) => calls.has(id),
     isResumable: (token) => calls.isResumable(token),
+    findResumable: (token) => calls.findResumable(token),
   };
   const secretsKey = createHmac("sha256", keyRing.minting.icePasswordKey).update("client secrets").digest();
   const secrets = new ClientSecrets({ key: secretsKey, random: randomBytes });
@@ -251,7 +277,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     tls: options.tls,
     staticDir: options.staticDir,
     onWebSocket: ({ model: asked, callId, type, dialect, defaults, resume }) => {
-      if (resume !== undefined) return (link) => calls.resume(resume, link) ?? endAtOnce(link);
+      if (resume !== undefined) return (link) => calls.resume(resume, link, "websocket");
       if (callId !== undefined) {
         return (link) => calls.observe(callId, link, dialect) ?? endAtOnce(link);
       }
@@ -275,6 +301,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     throw error;
   });
   countSources(metrics, webRtc, http);
+  countTakeovers(metrics, takeover, store);
   if (webTransport) countWebTransport(metrics, webTransport);
   if (pipeline) showPipeline(metrics, pipeline, now);
   const registrar =
@@ -286,7 +313,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
       address: options.registry.address,
       port: webRtc.udpPort,
       load: () => calls.size / options.maxCalls,
-      log: (line) => log.warn(line),
+      log: warn,
     });
   const close = async (reason: string) => {
     webTransport?.drain();
@@ -296,6 +323,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     if (farewells > 0) await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
     webTransport?.close(reason);
     await Promise.all([http.close(reason), webRtc.close(), registrar?.close(), lab?.close()]);
+    store?.close();
   };
   return {
     url: http.url,
@@ -365,6 +393,16 @@ function countSources(metrics: Metrics, webRtc: WebRtcServer, http: HttpServer):
     ...http.counters,
   }));
   metrics.addGauge("pacing_error_seconds_p99", "How late frames leave.", () => webRtc.stats().pacingErrorMsP99 / 1000);
+}
+
+function countTakeovers(metrics: Metrics, takeover: Takeover, store: RedisStore | undefined): void {
+  metrics.addSource("takeover_total", "Conversations of other transceivers, and what was refused.", () => ({
+    ...takeover.counters,
+  }));
+  if (!store) return;
+  metrics.addSource("takeover_store_total", "What became of what Redis was asked to keep and to give.", () => ({
+    ...store.counters,
+  }));
 }
 
 function countWebTransport(metrics: Metrics, server: WebTransportServer): void {

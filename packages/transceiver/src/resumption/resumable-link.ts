@@ -5,6 +5,7 @@
  */
 import {
   type EarlyAudio,
+  type HeardPlace,
   type Link,
   type LinkCapabilities,
   type LinkListener,
@@ -29,6 +30,28 @@ export interface ResumableLinkOptions {
   /** The connection is gone: call {@link ResumableLink.expire} after the grace, unless it is attached before. */
   readonly onDetached: () => void;
   readonly onAttached: () => void;
+  /**
+   * Something counted was said, either way: a snapshot of before is out of date. `settles`: an item or a response began or
+   * ended with it.
+   */
+  readonly onChanged?: ((settles: boolean) => void) | undefined;
+  /** Whether snapshots outlive this process now, so that what the client sent is acknowledged only once one has it. */
+  readonly isKept?: (() => boolean) | undefined;
+  /** What a transceiver that is gone saved of the link; default: it begins. */
+  readonly taken?: LinkSnapshot | undefined;
+  /** The client of a conversation that was taken over is back, and said where the ear was. */
+  readonly onTaken?: ((now: Milli, heard: HeardPlace | undefined) => void) | undefined;
+}
+
+/** What another transceiver needs of a link to go on with it. */
+export interface LinkSnapshot {
+  /** The client's counted events that came. */
+  readonly received: number;
+  /** The server's counted events that the client had acknowledged, and those behind them, unless they are too many. */
+  readonly acknowledged: number;
+  readonly events: readonly string[];
+  /** From where the client is to send its audio again, on its own clock; `null` where it has none. */
+  readonly audioFromMs: Milli | null;
 }
 
 /** Speech that the ear has not had. */
@@ -42,12 +65,28 @@ interface Kept {
 
 /** Utterances kept; a response has one or a few. */
 const MAX_KEPT = 16;
+/** UTF-16 units of unacknowledged events in a snapshot; where there are more, the conversation's state stands in. */
+const MAX_SAVED_EVENTS = 64 * 1024;
+/** The client's events that may wait for a snapshot to be acknowledged; it keeps 2,000. */
+const MAX_UNKEPT = 512;
+/** Events with which something begins or ends. */
+const SETTLING = [
+  "conversation.item.added",
+  "conversation.item.done",
+  "conversation.item.deleted",
+  "conversation.item.truncated",
+  "conversation.item.input_audio_transcription.completed",
+  "response.created",
+  "response.done",
+  "session.updated",
+];
 
 /** A pipe that outlives its connections. */
 export class ResumableLink implements Link {
   readonly #options: ResumableLinkOptions;
   readonly #kept = new Map<string, Kept>(); // by item, oldest first
-  readonly #receipts = new ReceiptCounter();
+  readonly #receipts: ReceiptCounter;
+  #taken: LinkSnapshot | undefined; // until the client is back
   #replay: ReplayWindow | undefined; // present: the client asked
   #listener: LinkListener | undefined;
   #link: Link;
@@ -61,6 +100,12 @@ export class ResumableLink implements Link {
   constructor(link: Link, options: ResumableLinkOptions) {
     this.#link = link;
     this.#options = options;
+    const { taken } = options;
+    this.#receipts = new ReceiptCounter(taken?.received);
+    if (!taken) return;
+    this.#taken = taken;
+    this.#replay = ReplayWindow.restore(taken);
+    this.#isAttached = false;
   }
 
   /** Of the link that carries it now, or did last. */
@@ -91,6 +136,32 @@ export class ResumableLink implements Link {
     return this.#hear(this.#link, (now) => listener.onOpen(now));
   }
 
+  /** Goes on with a conversation that was taken over: the result is to hear the link that it was made with. */
+  goOn(listener: LinkListener): LinkListener {
+    this.#listener = listener;
+    return this.offer(this.#link);
+  }
+
+  /** What another transceiver needs to go on; `openFromMs`: of the caller's audio, where what is still open begins. */
+  snapshot(openFromMs: Milli): LinkSnapshot | undefined {
+    if (!this.#replay || this.#replay.overflowed) return undefined;
+    const audioFromMs = carriesFrames(this.#link) ? Math.max(0, openFromMs - this.#offsetMs) : null;
+    return { received: this.#receipts.received, ...this.#replay.save(MAX_SAVED_EVENTS), audioFromMs };
+  }
+
+  /** A snapshot with the client's first `received` events outlives this process: the client need not keep them. */
+  handleKept(received: number): void {
+    if (!this.#isLive || received <= this.#receipts.received - this.#receipts.unacknowledged) return;
+    this.#tell({ ...this.#receipts.acknowledge(received) });
+  }
+
+  /** Another transceiver has the conversation. */
+  handleTakenAway(now: Milli): void {
+    const reason = "another server goes on with the conversation";
+    if (this.#isAttached) this.#link.close(reason);
+    this.#end(now, reason);
+  }
+
   /** Another connection of the same client; the result is to hear it. It carries the conversation once it is open. */
   offer(link: Link): LinkListener {
     return this.#hear(link, () => this.#attach(link));
@@ -104,7 +175,10 @@ export class ResumableLink implements Link {
   sendEvent(event: { readonly type: string }): void {
     if (this.#replay) {
       const json = JSON.stringify(event);
-      if (isCounted(json)) this.#replay.push(json);
+      if (isCounted(json)) {
+        this.#replay.push(json);
+        this.#options.onChanged?.(SETTLING.includes(event.type));
+      }
     }
     if (this.#isLive) this.#link.sendEvent(event);
   }
@@ -192,16 +266,20 @@ export class ResumableLink implements Link {
     }
     const before = this.#link;
     const wasAttached = this.#isAttached;
-    const goesOn = carriesFrames(before) && carriesFrames(link);
-    const audio_ms = goesOn ? Math.max(0, this.#audioEndMs - this.#offsetMs) : null;
-    if (!goesOn) this.#isOtherClock = true;
+    const taken = this.#taken;
+    const goesOn = taken
+      ? taken.audioFromMs !== null && carriesFrames(link)
+      : carriesFrames(before) && carriesFrames(link);
+    const audio_ms = goesOn ? (taken?.audioFromMs ?? Math.max(0, this.#audioEndMs - this.#offsetMs)) : null;
+    if (!goesOn || taken) this.#isOtherClock = true;
     this.#link = link;
     this.#isAttached = true;
     this.#awaitsResume = true;
     // The client knows best that its old connection is dead.
     if (wasAttached) before.close("the conversation goes on over another connection");
     this.#options.onAttached();
-    this.#tell({ type: "sluice.resumed", received: this.#receipts.received, audio_ms });
+    const { received } = this.#receipts;
+    this.#tell({ type: "sluice.resumed", received, audio_ms, ...(taken && { taken_over: true }) });
   }
 
   #receive(now: Milli, text: string): void {
@@ -211,24 +289,39 @@ export class ResumableLink implements Link {
     } else if (resumption?.type === "sluice.resume") {
       if (this.#awaitsResume) this.#resume(now, resumption);
     } else if (!this.#awaitsResume) {
-      if (this.#replay && isCounted(text) && this.#receipts.count()) this.#tell({ ...this.#receipts.acknowledge() });
+      if (this.#replay && isCounted(text)) this.#count();
       this.#listener?.onMessage(now, text);
       if (!this.#replay && text.includes('"sluice"') && asksForResume(text) && this.#options.isWanted()) this.#begin();
     }
+  }
+
+  #count(): void {
+    const isDue = this.#receipts.count();
+    const isKept = this.#options.isKept?.() === true && this.#receipts.unacknowledged < MAX_UNKEPT;
+    if (isDue && !isKept) this.#tell({ ...this.#receipts.acknowledge() });
+    this.#options.onChanged?.(isDue);
   }
 
   /** Counting begins here, on both sides. */
   #begin(): void {
     this.#replay = new ReplayWindow();
     this.#tellToken();
+    this.#options.onChanged?.(true);
   }
 
   #resume(now: Milli, { received, item_id, position_ms }: ResumeEvent): void {
     const replay = this.#replay!;
-    if (!replay.acknowledge(received)) return this.#break(now);
+    const taken = this.#taken;
+    if (taken) replay.rebase(received, taken.events.length);
+    else if (!replay.acknowledge(received)) return this.#break(now);
+    this.#taken = undefined;
     this.#tellToken();
     this.#awaitsResume = false;
     for (const json of replay.unacknowledged) this.#link.sendEvent(JSON.parse(json));
+    if (taken) {
+      const place = item_id !== undefined && position_ms !== undefined;
+      return this.#options.onTaken?.(now, place ? { itemId: item_id, positionMs: position_ms } : undefined);
+    }
     if (item_id !== undefined && position_ms !== undefined) this.#heardUntil(now, item_id, position_ms);
     for (const kept of this.#kept.values()) {
       const utterance = { ...kept.utterance, startMs: kept.fromMs };

@@ -62,8 +62,10 @@ export interface CallDirectory {
   hangup(callId: string): boolean;
   /** Whether a call of that name is under way. */
   has(callId: string): boolean;
-  /** Whether the token opens another connection to a call under way. */
+  /** Whether the token opens another connection to a call under way here. */
   isResumable(token: string): boolean;
+  /** Whether it does, here or to a call that another transceiver left behind. */
+  findResumable(token: string): Promise<boolean>;
 }
 
 /** No room for another call now. */

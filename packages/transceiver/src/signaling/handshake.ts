@@ -65,6 +65,12 @@ export function judgeHandshake(
   return { ok: true, request: { model, callId, type, dialect: dialectOf(caller.header), defaults } };
 }
 
+/** The token of a conversation that the handshake to `target` is to go on with. */
+export function resumeTokenOf(target: string): string | undefined {
+  const url = URL.canParse(target, "ws://sluice") ? new URL(target, "ws://sluice") : undefined;
+  return url?.searchParams.get("resume")?.slice(0, 256) || undefined;
+}
+
 const BETA_PROTOCOL = "openai-beta.realtime-v1";
 
 /** The beta's, when the client marks it, which browsers can do by a subprotocol only. */

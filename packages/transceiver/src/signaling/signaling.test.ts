@@ -41,6 +41,7 @@ function createServer({ apiKey, fail }: { apiKey?: string; fail?: () => unknown 
     hangup: (id) => id === "rtc_1",
     has: (id) => id === "rtc_1",
     isResumable: (token) => token === "good",
+    findResumable: async (token) => token === "good",
   };
   const secrets = new ClientSecrets({ key: new Uint8Array(32), random: randomBytes });
   let now = 1_800_000_000_000;

@@ -114,10 +114,12 @@ export function createSignaling(options: SignalingOptions): Hono<Env> {
   };
   const beginCall = guarded(answerCall, true);
   /** The token of a conversation is its client's leave to go on with it. */
-  const openCall = (context: Context<Env>) => {
+  const openCall = async (context: Context<Env>) => {
     const resume = context.req.query("resume");
     if (resume === undefined) return beginCall(context);
-    return calls.isResumable(resume) ? answerCall(context, undefined, resume) : toResponse(conversationGone());
+    return (await calls.findResumable(resume))
+      ? answerCall(context, undefined, resume)
+      : toResponse(conversationGone());
   };
 
   /** Mints a secret for sessions that start with `session`; a secret cannot mint another. */
