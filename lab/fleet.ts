@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatKeys, generateKey, type KeyConfig } from "@sluice/routing";
@@ -62,6 +62,8 @@ export interface TransceiverProcessOptions {
   readonly udpPort?: number;
   /** Seconds that calls may go on after SIGTERM. */
   readonly grace?: number;
+  /** More flags, such as those of engines. */
+  readonly args?: readonly string[];
 }
 
 /** A running transceiver. */
@@ -98,11 +100,17 @@ export async function startRelay(options: RelayProcessOptions): Promise<RelayPro
 
 /** Starts a transceiver and waits until it answers. */
 export async function startTransceiver(options: TransceiverProcessOptions): Promise<TransceiverProcess> {
-  const { keys, serverId, relays, redis, grace = 30 } = options;
+  const { keys, serverId, relays, redis, grace = 30, args = [] } = options;
   const udpPort = options.udpPort ?? (await freeUdpPort());
   const port = await freeTcpPort();
   const flags = ["transceiver", `--host=${HOST}`, `--port=${port}`, `--udp-port=${udpPort}`, "--log-level=warn"];
-  flags.push(`--server-id=${serverId}`, `--relays=${relays.join(",")}`, `--relays-from=${HOST}`, `--grace=${grace}`);
+  flags.push(
+    `--server-id=${serverId}`,
+    `--relays=${relays.join(",")}`,
+    `--relays-from=${HOST}`,
+    `--grace=${grace}`,
+    ...args,
+  );
   if (redis !== undefined) flags.push(`--redis=${redis}`, `--register-as=${HOST}`);
   const environment = { SLUICE_KEYS: formatKeys(keys), SLUICE_API_KEY: API_KEY };
   const program = await runSluice(flags, environment, /media {6}/);
@@ -131,6 +139,48 @@ export async function startRedis(): Promise<RedisProcess> {
       }
     },
   });
+}
+
+/** A balancer in front of the API of several transceivers. */
+export interface Balancer {
+  readonly url: string;
+  close(): void;
+}
+
+/** Gives each TCP connection to the first of `ports` that takes it, as a load balancer does that prefers one. */
+export async function startBalancer(ports: () => readonly number[]): Promise<Balancer> {
+  const sockets = new Set<Socket>();
+  const track = (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => sockets.delete(socket));
+  };
+  const server = createServer((client) => {
+    track(client);
+    const dialNext = ([port, ...others]: readonly number[]) => {
+      if (port === undefined) return client.resetAndDestroy();
+      const upstream = dial(port, HOST);
+      upstream.once("error", () => dialNext(others));
+      upstream.once("connect", () => {
+        upstream.removeAllListeners("error");
+        track(upstream);
+        upstream.on("close", () => client.destroy());
+        client.on("close", () => upstream.destroy());
+        client.pipe(upstream).pipe(client);
+      });
+    };
+    dialNext(ports());
+  });
+  server.listen(0, HOST);
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://localhost:${port}`,
+    close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
 /** A UDP port that nobody has now. */

@@ -101,7 +101,7 @@ export async function runDoctor(settings: StartSettings, version: string): Promi
   return failed ? 1 : 0;
 }
 
-type Place = Pick<TransceiverOptions, "keyRing" | "serverId" | "relays" | "registry" | "lab">;
+type Place = Pick<TransceiverOptions, "keyRing" | "serverId" | "relays" | "registry" | "conversations" | "lab">;
 
 /** A bad network to try: from a checkout, and only where nobody else can call. */
 function offerLab(host: string): TransceiverOptions["lab"] {

@@ -46,6 +46,7 @@ function openPipe(kind: TransportKind = "websocket") {
     hangUp: () => listener.onClosed(undefined, false),
     listener: () => listener,
     types: () => sent.map(({ type }) => type).filter((type) => type !== "sluice.clock"),
+    clocks: () => sent.filter(({ type }) => type === "sluice.clock").length,
     find: (type: string) => sent.find((event) => event.type === type),
     closes: () => closes,
     abandoned: () => abandoned,
@@ -65,6 +66,7 @@ function begin() {
   const asked: string[] = [];
   const next = Promise.withResolvers<Opened>();
   const other = Promise.withResolvers<Opened>();
+  let silenced = 0;
   const conversation = new Conversation({
     timeline: true,
     now: () => performance.now(),
@@ -80,7 +82,7 @@ function begin() {
     },
     reconnectMs: 500,
     meter: () => undefined,
-    silence: () => {},
+    silence: () => silenced++,
     onClosed: () => {},
   });
   conversation.on("connectionState", ({ state, reason }) =>
@@ -90,7 +92,7 @@ function begin() {
   first.say({ type: "session.created", session: {} });
   first.say({ type: "session.updated", session: {} });
   first.say({ type: "sluice.resumable", token: "t1", grace_ms: 30_000 });
-  return { conversation, first, states, asked, next, other };
+  return { conversation, first, states, asked, next, other, silenced: () => silenced };
 }
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
@@ -146,15 +148,56 @@ test("the server's events are acknowledged now and then", () => {
   conversation.close();
 });
 
-test("a server that is silent after the network changed is given up for another connection", async () => {
-  const { conversation, first, states, asked } = begin();
+test("a server that is silent after the network changed is doubted: another connection is sought beside this one", async () => {
+  const { conversation, first, states, asked, next } = begin();
   conversation.handleNetworkChange();
   assert.equal(first.refreshed(), 1);
   await new Promise((resolve) => setTimeout(resolve, 1700));
   assert.deepEqual(
     [states.at(-1), asked, first.closes()],
-    ["reconnecting: the server fell silent for 1.5 s", ["t1"], 1],
+    ["reconnecting: the server fell silent for 1.5 s", ["t1"], 0],
   );
+  const second = openPipe();
+  next.resolve(second.opened);
+  await settle();
+  second.say({ type: "sluice.resumed", received: 0, audio_ms: null });
+  assert.deepEqual([states.at(-1), first.closes()], ["connected", 1]);
+  conversation.close();
+});
+
+test("a server that was doubted and speaks again is kept, and what was said meanwhile was not held back", async () => {
+  const { conversation, first, states } = begin();
+  conversation.handleNetworkChange();
+  await new Promise((resolve) => setTimeout(resolve, 1700));
+  conversation.send(text("one"));
+  assert.equal(first.types().at(-1), "conversation.item.create");
+  first.say({ type: "sluice.clock", client_ms: 0, server_ms: 0 });
+  await settle();
+  assert.deepEqual([states.at(-1), first.closes()], ["connected", 0]);
+  conversation.close();
+});
+
+test("a server that fell silent is asked for a sign of life, and dies of none, within two seconds", async () => {
+  const { conversation, first, states, asked } = begin();
+  first.say({ type: "response.output_text.delta", delta: "x" });
+  const before = first.clocks();
+  await new Promise((resolve) => setTimeout(resolve, 1900));
+  assert.equal(first.clocks(), before + 1);
+  assert.deepEqual([states.at(-1), asked], ["reconnecting: the server fell silent for 1.1 s", ["t1"]]);
+  conversation.close();
+});
+
+test("of a conversation that was taken over, speech that the client still holds ends where the new server says", async () => {
+  const { conversation, first, next, silenced } = begin();
+  first.say({ type: "response.created", response: { id: "r" } });
+  first.lose();
+  const second = openPipe();
+  next.resolve(second.opened);
+  await settle();
+  second.say({ type: "sluice.resumed", received: 0, audio_ms: null, taken_over: true });
+  assert.deepEqual([conversation.responding, silenced()], [false, 0]);
+  second.say({ type: "output_audio_buffer.cleared", response_id: "r" });
+  assert.equal(silenced(), 1);
   conversation.close();
 });
 

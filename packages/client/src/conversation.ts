@@ -5,6 +5,7 @@ import {
   parseResumption,
   ReceiptCounter,
   ReplayWindow,
+  type ResumedEvent,
   type ResumptionEvent,
   type ServerEvent,
 } from "@sluice/realtime";
@@ -90,6 +91,14 @@ export interface Opened {
 const SILENCE_MS = 5_000;
 /** The same where there is reason to believe it: the network changed. */
 const DOUBTED_SILENCE_MS = 1_500;
+/** Where a conversation can go on over another pipe, the server is asked for a sign of life after so much silence. */
+const PROBE_MS = 400;
+/** It is given that long, or three round trips, before another pipe is opened beside this one. */
+const ANSWER_MS = 1_100;
+/** SCTP, under WebRTC's events, takes a second to send again what was lost. */
+const ANSWER_WEBRTC_MS = 1_700;
+/** A timer that is this late says that this page was asleep, not the server. */
+const ASLEEP_MS = 300;
 const MAX_FEED = 1_000;
 /** Codes of errors after which the server hangs up. */
 const FAREWELLS = ["session_ended", "session_expired"];
@@ -108,6 +117,9 @@ export class Conversation {
   #goneMeanwhile: Error | true | undefined; // the pipe in use, while another is opened
   #heard: PlayoutPosition | undefined;
   #watch: ReturnType<typeof setTimeout> | undefined; // for a sign of life
+  #probeMs: number | undefined; // the clock exchange that only asks for one
+  #isDoubted = false; // another pipe is sought while this one may yet speak
+  #holdsLost = false; // speech is held that was sent by a server that is gone
   readonly #router = new Router<ConversationEvents>();
   readonly #feeds = new Set<Feed<ServerEvent>>();
   readonly #transcript = new Transcript();
@@ -313,8 +325,7 @@ export class Conversation {
   handleMessage(text: string): void {
     if (this.#state === "closed") return;
     const now = this.#parts.now();
-    clearTimeout(this.#watch);
-    this.#watch = undefined;
+    this.#handleLife();
     const resumption = parseResumption(text);
     if (resumption) {
       this.#handleResumption(resumption);
@@ -329,8 +340,10 @@ export class Conversation {
     if (event.type === "error" && FAREWELLS.includes(event.error.code ?? "")) {
       this.#farewell = new SessionEnded(event.error.message);
     }
-    this.#timeline?.handleEvent(now, event);
+    if (event.type !== "sluice.clock" || event.client_ms !== this.#probeMs) this.#timeline?.handleEvent(now, event);
     this.#transport?.handleEvent(event);
+    if (event.type === "output_audio_buffer.cleared" && this.#holdsLost) this.#parts.silence();
+    if (event.type === "response.created") this.#holdsLost = false;
     // With a timeline, it begins when it is heard: until then the jitter buffer still conceals the pause.
     if (event.type === "output_audio_buffer.started" && !this.#timeline) this.#transport?.handlePlayout(true);
     const entry = this.#transcript.handleEvent(event);
@@ -365,22 +378,52 @@ export class Conversation {
     this.#parts.onClosed();
   }
 
-  /** ICE watches WebRTC's path by itself; a TCP connection may take minutes to die. */
-  #expectLife(withinMs: number): void {
-    const transport = this.#transport;
-    if (!transport || transport.kind === "webrtc") return;
+  /** The server spoke. */
+  #handleLife(): void {
     clearTimeout(this.#watch);
+    this.#watch = undefined;
+    if (this.#isDoubted) this.#trust();
+    if (!this.resumable || !this.#timeline || this.#state !== "connected") return;
+    this.#watch = setTimeout(() => this.#probe(), PROBE_MS);
+  }
+
+  /** Asks for a sign of life: a dead server sends nothing, and an idle one has nothing to say. */
+  #probe(again = false): void {
+    const transport = this.#transport;
+    if (!transport || this.#reopening || this.#switching || this.#state === "closed") return;
+    this.#probeMs = this.#parts.now();
+    transport.send(JSON.stringify({ type: "sluice.clock", client_ms: this.#probeMs }));
+    const patience = transport.kind === "webrtc" ? ANSWER_WEBRTC_MS : ANSWER_MS;
+    this.#expectLife(Math.max(patience, 200 + 3 * (this.#timeline?.clockRoundTripMs ?? 0)), true, again);
+  }
+
+  /** Alone, ICE watches WebRTC's path; a TCP connection may take minutes to die. */
+  #expectLife(withinMs: number, always = false, again = false): void {
+    const transport = this.#transport;
+    if (!transport || (transport.kind === "webrtc" && !always)) return;
+    clearTimeout(this.#watch);
+    const dueAt = this.#parts.now() + withinMs;
     this.#watch = setTimeout(() => {
-      if (this.#transport !== transport || this.#state !== "connected") return;
-      transport.close();
+      if (this.#transport !== transport || this.#reopening || this.#switching) return;
+      const wasAsleep = this.#parts.now() - dueAt > ASLEEP_MS;
+      if (this.resumable && wasAsleep && !again) return this.#probe(true);
       const reason = new ConnectionLost(`the server fell silent for ${withinMs / 1000} s`);
-      if (this.resumable) this.#reopen(reason);
-      else this.handleClosed(reason);
+      if (this.resumable) return this.#reopen(reason, true);
+      transport.close();
+      this.handleClosed(reason);
     }, withinMs);
   }
 
   get #isOpen(): boolean {
     return this.#state !== "closed";
+  }
+
+  /** The pipe that was doubted speaks again: no other is needed. */
+  #trust(): void {
+    this.#isDoubted = false;
+    this.#reopening?.abort(new ConnectionLost("the old connection lives"));
+    this.#reopening = undefined;
+    this.#change("connected", undefined);
   }
 
   #adopt(transport: Transport, choice: TransportChoice): void {
@@ -418,6 +461,10 @@ export class Conversation {
           this.#goneMeanwhile = reason ?? true;
           return;
         }
+        if (lost && this.#isDoubted) {
+          this.#isDoubted = false; // it is certain now, and another pipe is on its way
+          return;
+        }
         if (lost && this.resumable && !this.#farewell) this.#reopen(reason);
         else this.handleClosed(reason);
       },
@@ -439,8 +486,8 @@ export class Conversation {
 
   #transmit(text: string): void {
     if (this.#replays && isCounted(text)) this.#replay.push(text);
-    // Without a pipe it is kept for the next one, or void by then.
-    if (!this.#reopening) this.#transport?.send(text);
+    // Without a pipe it is kept for the next one, or void by then. Who is doubted may hear it: it counts once.
+    if (!this.#reopening || this.#isDoubted) this.#transport?.send(text);
   }
 
   #acknowledge(): void {
@@ -454,12 +501,13 @@ export class Conversation {
     }
   }
 
-  /** The connection is gone and nobody wanted it: goes on over whatever works. */
-  #reopen(reason: Error | undefined): void {
+  /** The connection is gone, or `doubted` to be there, and nobody wanted it: goes on over whatever works. */
+  #reopen(reason: Error | undefined, doubted = false): void {
     const token = this.#token;
     if (token === undefined) return;
     const reopening = new AbortController();
     this.#reopening = reopening;
+    this.#isDoubted = doubted;
     this.#change("reconnecting", reason);
     const timer = setTimeout(() => {
       reopening.abort(new ConnectionLost("no connection came back in time", { cause: reason }));
@@ -467,12 +515,21 @@ export class Conversation {
     this.#parts
       .reopen(token, reopening.signal)
       .then(
-        (opened) => this.#resume(opened),
+        (opened) => {
+          if (this.#reopening === reopening) this.#resume(opened);
+          else opened.candidate.transport.close();
+        },
         (cause: unknown) => {
-          if (this.#state !== "closed") this.handleClosed(cause instanceof Error ? cause : reason);
+          if (this.#reopening === reopening) this.#giveUp(cause instanceof Error ? cause : reason);
         },
       )
       .finally(() => clearTimeout(timer));
+  }
+
+  /** No other pipe can be had. One that is only doubted may still speak. */
+  #giveUp(reason: Error | undefined): void {
+    if (!this.#isDoubted) return this.handleClosed(reason);
+    this.#watch = setTimeout(() => this.handleClosed(reason), SILENCE_MS);
   }
 
   #resume({ candidate, choice }: Opened): void {
@@ -481,6 +538,8 @@ export class Conversation {
       transport.close();
       return;
     }
+    const before = this.#transport;
+    this.#isDoubted = false;
     const inbox: string[] = [];
     let welcomed = false;
     const listener = this.#listen(transport);
@@ -492,15 +551,20 @@ export class Conversation {
         if (welcomed) listener.onMessage(text);
         else if (event?.type === "sluice.resumed") {
           welcomed = true;
-          this.#welcome(transport, event.received, event.audio_ms);
+          before?.close(); // not earlier: a server that lives would take it for a farewell
+          this.#welcome(transport, event);
           for (const early of inbox.splice(0)) listener.onMessage(early);
         } else inbox.push(text);
       },
     });
   }
 
-  #welcome(transport: Transport, received: number, audioMs: number | null): void {
+  #welcome(transport: Transport, { received, audio_ms: audioMs, taken_over }: ResumedEvent): void {
     this.#reopening = undefined;
+    if (taken_over) {
+      this.#activeResponse = undefined; // it died with its server
+      this.#holdsLost = true;
+    }
     if (!this.#replay.acknowledge(received)) {
       this.handleClosed(new ConnectionLost("the server has lost what was said"));
       return;
@@ -513,6 +577,7 @@ export class Conversation {
     transport.begin(audioMs ?? undefined);
     transport.setMicrophone(this.#microphone?.track ?? null).catch(() => undefined);
     this.#change("connected", undefined);
+    this.#handleLife();
     this.#settle();
   }
 
@@ -561,6 +626,9 @@ export class Conversation {
         this.#transport?.handlePlayout(true);
       }
       this.send(event);
+      if (event.type === "sluice.playout.report" && this.#transport?.kind === "webrtc") {
+        this.#heard = { itemId: event.item_id, startedMs: 0, positionMs: event.position_ms, atMs: 0 };
+      }
       if (event.type === "sluice.clock" && this.#watch === undefined) this.#expectLife(SILENCE_MS);
     }
   }
