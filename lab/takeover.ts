@@ -196,7 +196,11 @@ export async function killMidAnswer(
         type,
         after,
       ] as const);
-    await until("the client is connected again", async () => (await noted("connected", struckAt)) !== undefined);
+    await until("the client is connected again", async () => {
+      const closed = await page.evaluate(() => window.noted.find(({ type }) => type === "closed")?.reason);
+      if (closed !== undefined) throw new Error(`the conversation is over: ${closed}`);
+      return (await noted("connected", struckAt)) !== undefined;
+    });
     const connectedAt = (await noted("connected", struckAt))!;
     await until("the agent goes on", async () => (await noted("sluice.utterance.started", connectedAt)) !== undefined);
     const speakingAt = (await noted("sluice.utterance.started", connectedAt))!;

@@ -182,7 +182,7 @@ test("a server that fell silent is asked for a sign of life, and dies of none, w
   first.say({ type: "response.output_text.delta", delta: "x" });
   const before = first.clocks();
   await new Promise((resolve) => setTimeout(resolve, 1900));
-  assert.equal(first.clocks(), before + 1);
+  assert.ok(first.clocks() > before);
   assert.deepEqual([states.at(-1), asked], ["reconnecting: the server fell silent for 1.1 s", ["t1"]]);
   conversation.close();
 });
