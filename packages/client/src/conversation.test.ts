@@ -161,7 +161,7 @@ test("a server that is silent after the network changed is doubted: another conn
   next.resolve(second.opened);
   await settle();
   second.say({ type: "sluice.resumed", received: 0, audio_ms: null });
-  assert.deepEqual([states.at(-1), first.closes()], ["connected", 1]);
+  assert.deepEqual([states.at(-1), first.abandoned()], ["connected", 1]);
   conversation.close();
 });
 

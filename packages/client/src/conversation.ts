@@ -538,7 +538,7 @@ export class Conversation {
       transport.close();
       return;
     }
-    const before = this.#transport;
+    const before = this.#switching ? undefined : this.#transport; // one that is switched from is left already
     this.#isDoubted = false;
     const inbox: string[] = [];
     let welcomed = false;
@@ -551,7 +551,7 @@ export class Conversation {
         if (welcomed) listener.onMessage(text);
         else if (event?.type === "sluice.resumed") {
           welcomed = true;
-          before?.close(); // not earlier: a server that lives would take it for a farewell
+          before?.abandon(); // not earlier: it might have spoken first; and a server that lives is not told farewell
           this.#welcome(transport, event);
           for (const early of inbox.splice(0)) listener.onMessage(early);
         } else inbox.push(text);

@@ -467,3 +467,21 @@ test("random bytes from anywhere never throw", () => {
   });
   assert.equal(relay.up(START, request, client), undefined);
 });
+
+test("a transceiver that answers nothing gets no new QUIC client, and its unanswered ones go elsewhere, until it is heard", () => {
+  const relay = createRelay();
+  const initial = Uint8Array.of(0xc3, 0, 0, 0, 1, 8, ...randomBytes(8), 0, ...new Uint8Array(1185));
+  const port = Array.from({ length: 50 }, (_, at) => 1000 + at).find(
+    (one) => relay.up(START, initial, { address: "192.0.2.1", port: one })!.address === "10.1.0.1",
+  )!;
+  const from = { address: "192.0.2.1", port };
+  assertTo(relay.up(START + 400, initial, from), { to: "transceiver", address: "10.1.0.1" });
+  const request = check(mint(serverB));
+  relay.up(START + 450, request, client);
+  relay.down(START + 451, answerTo(request, client, mint(serverB)), client, serverB, 0);
+  assertTo(relay.up(START + 600, initial, from), { to: "transceiver", address: "10.1.0.2" });
+  for (let other = 2000; other < 2020; other++) {
+    const sent = relay.up(START + 700, initial, { address: "192.0.2.1", port: other });
+    assertTo(sent, { to: "transceiver", address: "10.1.0.2" });
+  }
+});
