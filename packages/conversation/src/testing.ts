@@ -16,6 +16,7 @@ import {
 } from "./conversation.ts";
 import type { SpeechEvent, SttEvent } from "./engines.ts";
 import type { LinkCapabilities, Utterance } from "./link.ts";
+import type { HeardPlace } from "./snapshot.ts";
 import type { ServerTool, ServerToolOutcome } from "./tool-server.ts";
 
 /** What a WebRTC pipe can do. */
@@ -67,6 +68,12 @@ export class Scene {
       ...options,
     });
     this.conversation.handleOpen(this.now);
+    this.#drain();
+  }
+
+  /** The client of a conversation that was taken over is back. */
+  goOn(heard: HeardPlace | undefined): void {
+    this.conversation.handleTakenOver(this.now, heard);
     this.#drain();
   }
 
