@@ -132,7 +132,7 @@ export function tablesOf(report: PeersReport | undefined): Table[] {
 
 /** Where the rows come from, each place once. */
 export function provenanceOf(report: PeersReport): string[] {
-  const rows: Provenance[] = [...report.clients, ...report.servers, ...report.relays];
+  const rows: readonly Provenance[] = [...report.clients, ...report.servers, ...report.relays];
   return [...new Set(rows.map(({ date, commit, machine }) => `${date.slice(0, 10)}, commit ${commit}, ${machine}`))];
 }
 
@@ -145,7 +145,7 @@ export function renderMarkdown(report: PeersReport): string {
   });
   return `# Peers, side by side
 
-Written by \`npm run interop -- --docs\` from what it measured: ${provenanceOf(report).join("; ")}. What is not installed is left
+Written by \`npm run interop -- --docs\` from what it measured: ${provenanceOf(report).join("; ") || "nothing yet"}. What is not installed is left
 out and said; \`npm run interop -- --install\` brings it (Debian, root). How, and what was found: [0031](decisions/0031-peers.md).
 
 ${tables.join("\n")}`;

@@ -236,7 +236,7 @@ function peersSection({ peers }: LabReport): string {
     ({ title, lead, head, rows }) => `<h3>${plain(title)}</h3><p>${plain(lead)}</p>
 <table><tr>${head.map((text) => `<th>${plain(text)}`).join("")}</tr>${rows.map((row) => `<tr>${row.map(cell).join("")}</tr>`).join("")}</table>`,
   );
-  const where = peers ? ` Measured ${plain(provenanceOf(peers).join("; "))}.` : "";
+  const where = peers && provenanceOf(peers).length > 0 ? ` Measured ${plain(provenanceOf(peers).join("; "))}.` : "";
   return section(
     "Peers",
     `Other stacks in the same conversation and the same loss, on this machine.${where}`,
