@@ -139,7 +139,8 @@ async function measureServers(peers: readonly Peer[]): Promise<void> {
         withEcho(peer, (echo) => measureEchoLoss(echo, loss, Number(values.calls))),
       );
       losses.push(typeof found === "string" ? { loss, missing: "did not connect" } : { loss, wer: found.wer });
-      if (typeof found !== "string") took = { red: found.red, nack: found.nack };
+      if (typeof found === "string") break; // nor would it with more loss
+      took = { red: found.red, nack: found.nack };
     }
     const middle = (key: "setup_ms" | "cpu_us_per_packet" | "echoed" | "rss_mb") =>
       median(rounds.map((round) => round[key]));
