@@ -120,7 +120,7 @@ const inEvents: LinkCapabilities = {
   playoutReports: false,
 };
 const buffered: LinkCapabilities = {
-  playout: "server",
+  playout: "client",
   leadMs: 10_000,
   audioInEvents: false,
   reset: true,
