@@ -216,7 +216,7 @@ test("speech goes out as Opus in binary messages, in order with the events, and 
   const { link, sent, heard } = connectAudio();
   assert.deepEqual(
     [link.capabilities.playout, link.capabilities.reset, link.capabilities.audioInEvents],
-    ["server", true, false],
+    ["client", true, false],
   );
   link.play(utterance, new Int16Array(960));
   link.sendEvent({ type: "between" });
