@@ -147,14 +147,15 @@ export class Directory {
 
   /**
    * The transceiver for a first QUIC packet: rendezvous hashing (highest random weight), so that every relay and worker
-   * chooses alike without talking, and a transceiver that comes or goes moves only its own share.
+   * chooses alike without talking, and a transceiver that comes or goes moves only its own share. `tried` was asked in vain
+   * already: it is chosen only where there is no other.
    */
-  spread(now: Milli, source: number): Transceiver | undefined {
+  spread(now: Milli, source: number, tried?: ServerId): Transceiver | undefined {
     let [best, bestWeight] = [undefined as Transceiver | undefined, -1];
     for (const transceiver of this.transceivers(now)) {
-      // From 0 to 2^32 - 1; those that are silent come last.
-      const silent = this.isSilent(now, transceiver.serverId);
-      const weight = mix(source ^ mix(transceiver.serverId)) + (silent ? 0 : 2 ** 32);
+      // From 0 to 2^32 - 1; those that are silent come after the others, the one that was tried last.
+      const rank = transceiver.serverId === tried ? 0 : this.isSilent(now, transceiver.serverId) ? 1 : 2;
+      const weight = mix(source ^ mix(transceiver.serverId)) + rank * 2 ** 32;
       if (!transceiver.draining && weight > bestWeight) [best, bestWeight] = [transceiver, weight];
     }
     return best;

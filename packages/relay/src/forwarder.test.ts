@@ -485,3 +485,13 @@ test("a transceiver that answers nothing gets no new QUIC client, and its unansw
     assertTo(sent, { to: "transceiver", address: "10.1.0.2" });
   }
 });
+
+test("where all are suspect, a client's first flight tries one after the other", () => {
+  const relay = createRelay();
+  const initial = Uint8Array.of(0xc3, 0, 0, 0, 1, 8, ...randomBytes(8), 0, ...new Uint8Array(1185));
+  for (let other = 2000; other < 2020; other++) relay.up(START, initial, { address: "192.0.2.1", port: other });
+  const from = { address: "192.0.2.9", port: 1000 };
+  const tried = [600, 1200, 1800].map((at) => relay.up(START + at, initial, from)!.address);
+  assert.notEqual(tried[1], tried[0]);
+  assert.equal(tried[2], tried[0]);
+});

@@ -369,7 +369,7 @@ export class Forwarder {
     if (initial && packet.length < MIN_INITIAL_SIZE) return this.#drop("shortInitial");
     if (!this.#admission.admit(now, address)) return this.#drop("rate");
     const ip = parseIp(address);
-    const transceiver = ip && this.#directory.spread(now, hashSource(ip, port));
+    const transceiver = ip && this.#directory.spread(now, hashSource(ip, port), source.flow?.serverId);
     if (!ip || !transceiver) return this.#drop("unknownServer");
     const { serverId } = transceiver;
     const opened = createFlow(now, { key, ip, address, port, entryRelay, serverId, unverified: true });
