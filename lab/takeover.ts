@@ -164,18 +164,35 @@ export async function bundleSdk(): Promise<string> {
   return result.output[0].code;
 }
 
-/** A conversation begins at one transceiver, which is killed in the middle of its second answer. Starts it again at the end. */
+/** The transceiver that has the call: the balancer chooses it, but for QUIC's first packets, which the relay spreads. */
+async function holderOf(fleet: TakeoverFleet): Promise<0 | 1> {
+  const headers = { authorization: `Bearer ${API_KEY}` };
+  const active = await Promise.all(
+    fleet.transceivers.map(async ({ url }) =>
+      /^session_active [1-9]/m.test(await (await fetch(`${url}/metrics`, { headers })).text()),
+    ),
+  );
+  if (active[0] === active[1]) throw new Error("not one transceiver has the call");
+  return active[0] ? 0 : 1;
+}
+
+/**
+ * A conversation begins, and the transceiver that has it is killed in the middle of its second answer. Starts it again at the
+ * end. `preferred`: where the balancer sends it.
+ */
 export async function killMidAnswer(
   browser: Browser,
   sdk: string,
   fleet: TakeoverFleet,
   kind: Kind,
-  victim: 0 | 1,
+  preferred: 0 | 1,
 ): Promise<Takeover> {
-  fleet.prefer(victim);
+  fleet.prefer(preferred);
   const page = await browser.newPage();
+  let victim = preferred;
   try {
     await open(page, sdk, fleet.url, kind);
+    victim = await holderOf(fleet);
     const facts = [`my name is Ada ${victim}`, `my cat is called Turing ${Date.now() % 1000}`];
     await page.evaluate((words) => window.talk.sendText(words), facts[0]!);
     await heard(page, 1, 800);
