@@ -283,7 +283,8 @@ async function retrieveFirst(page: Page): Promise<string> {
     };
     const answer = new Promise<string>((resolve) => {
       window.talk.on("conversation.item.retrieved", ({ item }) => resolve(JSON.stringify(item)));
-      window.talk.on("error", ({ error }) => resolve(error.message));
+      // A report on an item that the crash cut short may be refused meanwhile: that is no answer to this.
+      window.talk.on("error", ({ error }) => error.code?.includes("retrieve") && resolve(error.message));
     });
     window.talk.send({ type: "conversation.item.retrieve", item_id: first.item.id });
     return answer;
