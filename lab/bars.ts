@@ -1,7 +1,9 @@
 /**
  * Every bar of the project's issues, as data. `path` leads to a figure in `report.json`: names parted by dots, `[key=value,…]`
- * picks the first row that has them. Where there is none the report says "not measured in this run".
+ * picks the first row that has them. Where this run has none, the figure of record stands for it, marked; where there is no such
+ * either, the report says "not measured".
  */
+import type { BenchRecord } from "./record.ts";
 
 /** What a figure is held to. */
 export interface Bar {
@@ -350,16 +352,22 @@ export const BARS: readonly Bar[] = [
 export interface Verdict extends Bar {
   readonly value: number | undefined;
   readonly met: boolean | undefined;
+  /** Where the value is from, if not from this run. */
+  readonly record?: BenchRecord;
 }
 
 /** Holds a report to the bars. */
 export function judge(report: unknown, bars: readonly Bar[] = BARS): Verdict[] {
+  const { records = {} } = (report ?? {}) as { readonly records?: Readonly<Record<string, BenchRecord>> };
   return bars.map((bar) => {
-    const value = figure(report, bar);
+    const measured = figure(report, bar);
+    const value = measured ?? figure({ benches: records }, bar);
+    const record = measured === undefined && value !== undefined ? records[bar.path.split(".")[1]!] : undefined;
     return {
       ...bar,
       value,
       met: value === undefined ? undefined : bar.is === "atMost" ? value <= bar.bar : value >= bar.bar,
+      ...(record && { record }),
     };
   });
 }

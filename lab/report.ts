@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { cpus, release, totalmem, type } from "node:os";
 import type { PeersReport } from "./interop/report.ts";
 import type { InstrumentFigures, LossFigures, ScenarioFigures } from "./measure.ts";
+import type { BenchRecord } from "./record.ts";
 import type { summarise } from "./score.ts";
 
 /** What a bench said, or why it said nothing. */
@@ -23,6 +24,8 @@ export interface LabReport {
   /** The same, of a run that left nothing out. */
   readonly whole_s?: number | undefined;
   readonly benches?: Readonly<Record<string, BenchOutcome>>;
+  /** What the long benches said before, each at the commit that it names. */
+  readonly records?: Readonly<Record<string, BenchRecord>>;
   /** Figures of each scenario. */
   readonly scenarios?: Readonly<Record<string, ReturnType<typeof summarise>>>;
   /** The same with every turn, for the charts. */

@@ -21,6 +21,7 @@ import { loadScenarios, measureInstrument, measureLoss, measureScenario, type Sc
 import { format } from "./page/chart.ts";
 import { renderMainChart, renderPage } from "./page/page.ts";
 import { takeScreenshots } from "./page/screenshot.ts";
+import { loadRecords } from "./record.ts";
 import { type BenchOutcome, describeCommit, describeMachine, type LabReport } from "./report.ts";
 import { runScenario } from "./scenario.ts";
 import { type CallScore, summarise } from "./score.ts";
@@ -139,6 +140,7 @@ async function writeReport(): Promise<number> {
     commit: describeCommit(),
     machine: describeMachine(),
     full: values.full,
+    records: await loadRecords(),
   };
   const peers = join(values.out, "peers.json");
   if (existsSync(peers)) report.peers = JSON.parse(await readFile(peers, "utf8"));
@@ -195,11 +197,13 @@ async function write(report: LabReport): Promise<void> {
 async function save(report: LabReport): Promise<number> {
   await write(report);
   const verdicts = judge(report);
-  for (const { text, value, bar, unit, command: how } of verdicts.filter(({ met }) => met === false))
-    console.log(`missed: ${text}: ${format(value!)} ${unit} (bar ${format(bar)}); ${how}`);
+  for (const { text, value, bar, unit, record, command: how } of verdicts.filter(({ met }) => met === false))
+    console.log(
+      `missed: ${text}: ${format(value!)} ${unit} (bar ${format(bar)})${record ? `, on record of ${record.date}, ${record.commit}` : ""}; ${how}`,
+    );
   const count = (met: boolean | undefined) => verdicts.filter((verdict) => verdict.met === met).length;
   console.log(
-    `${BARS.length} bars: ${count(true)} met, ${count(false)} missed, ${count(undefined)} not measured in this run`,
+    `${BARS.length} bars: ${count(true)} met, ${count(false)} missed, ${count(undefined)} not measured; ${verdicts.filter(({ record }) => record).length} of them by figures of record`,
   );
   console.log(join(values.out, "index.html"));
   return 0;

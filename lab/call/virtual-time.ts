@@ -3,6 +3,8 @@
  * long as its work. Code that was written for real time runs in it unchanged; sockets and threads do not.
  */
 
+import { Schedule } from "@sluice/netem";
+
 type Timer = { at: number; readonly order: number; run: (() => void) | undefined; every?: number };
 
 const realImmediate = setImmediate;
@@ -13,7 +15,7 @@ const MAX_AT_ONE_INSTANT = 100_000;
 export class VirtualTime {
   #now = 0;
   #order = 0;
-  #heap: Timer[] = [];
+  readonly #timers = new Schedule<Timer>();
 
   /** Milliseconds since it began. */
   readonly now = (): number => this.#now;
@@ -21,7 +23,7 @@ export class VirtualTime {
   /** Calls `run` at `at`, or at once if that is past; returns how to take it back. */
   at(at: number, run: () => void): () => void {
     const timer: Timer = { at: Math.max(at, this.#now), order: this.#order++, run };
-    this.#push(timer);
+    this.#timers.push(timer);
     return () => {
       timer.run = undefined;
     };
@@ -55,13 +57,13 @@ export class VirtualTime {
       for (;;) {
         await quiet();
         if (outcome !== undefined) break;
-        const next = this.#pop();
+        const next = this.#timers.pop();
         if (!next || next.at > limitMs) throw new Error(`virtual time: nothing came of it within ${limitMs} ms`);
         atThisInstant = next.at > this.#now ? 0 : atThisInstant + 1;
         if (atThisInstant > MAX_AT_ONE_INSTANT) throw new Error(`virtual time stands still at ${this.#now} ms`);
         this.#now = next.at;
         next.run?.();
-        if (next.every !== undefined && next.run) this.#push(Object.assign(next, { at: this.#now + next.every }));
+        if (next.every !== undefined && next.run) this.#timers.push(Object.assign(next, { at: this.#now + next.every }));
       }
       if ("error" in outcome) throw outcome.error;
       return outcome.value;
@@ -80,7 +82,7 @@ export class VirtualTime {
       (run: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) => {
         const timer: Timer = { at: this.#now + Math.max(0, ms), order: this.#order++, run: () => run(...args) };
         if (every) timer.every = Math.max(1, ms);
-        this.#push(timer);
+        this.#timers.push(timer);
         const handle = { ref: () => handle, unref: () => handle, hasRef: () => true, timer };
         return handle;
       };
@@ -101,42 +103,9 @@ export class VirtualTime {
       performance.now = performanceNow;
     };
   }
-
-  #push(timer: Timer): void {
-    const heap = this.#heap;
-    let index = heap.push(timer) - 1;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      if (!isBefore(timer, heap[parent]!)) break;
-      heap[index] = heap[parent]!;
-      index = parent;
-    }
-    heap[index] = timer;
-  }
-
-  #pop(): Timer | undefined {
-    const heap = this.#heap;
-    const [first, last] = [heap[0], heap.pop()];
-    if (heap.length === 0 || !last) return first;
-    let index = 0;
-    for (;;) {
-      let child = 2 * index + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child += 1;
-      if (!isBefore(heap[child]!, last)) break;
-      heap[index] = heap[child]!;
-      index = child;
-    }
-    heap[index] = last;
-    return first;
-  }
 }
 
 /** Lets everything that waits for nothing but each other happen. */
 function quiet(): Promise<void> {
   return new Promise((resolve) => realImmediate(resolve));
-}
-
-function isBefore(a: Timer, b: Timer): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
 }

@@ -37,7 +37,14 @@ function head({ machine, commit, full, elapsed_s }: LabReport, verdicts: readonl
   const { cpu, cores, memory_gb, os, node } = machine as unknown as Record<string, string | number>;
   return `<header><div><h1>Sluice, measured</h1><p>${plain(`${cpu ?? "?"}, ${cores ?? "?"} cores, ${memory_gb ?? "?"} GB, ${os ?? "?"}, Node ${node ?? "?"}`)}.
 Commit <code>${plain(commit.slice(0, 12))}</code>; ${full ? "long" : "short"} run of ${format(elapsed_s / 60)} minutes. Repeat it: <code>npm run lab</code></p></div>
-<div class="tally"><span class="met"><b>${count(true)}</b> met</span><span class="missed"><b>${count(false)}</b> missed</span><span class="open"><b>${count(undefined)}</b> not measured in this run</span></div></header>`;
+<div class="tally"><span class="met"><b>${count(true)}</b> met</span><span class="missed"><b>${count(false)}</b> missed</span><span class="open"><b>${count(undefined)}</b> not measured</span></div></header>${recordNote(verdicts)}`;
+}
+
+function recordNote(verdicts: readonly Verdict[]): string {
+  const from = verdicts.flatMap(({ record }) => (record ? [`${record.date}, commit ${record.commit}`] : []));
+  if (from.length === 0) return "";
+  const days = [...new Set(from)].sort().map((day) => `${plain(day)} (${from.filter((one) => one === day).length})`);
+  return `<p class="record"><i></i> ${from.length} figures are of record: longer benches than this run has time for, on a quiet machine. ${days.join("; ")}.</p>`;
 }
 
 const ISSUES: Readonly<Record<number, string>> = {
@@ -58,7 +65,7 @@ function barsSection(verdicts: readonly Verdict[]): string {
       .map(
         (
           verdict,
-        ) => `<li class="${verdict.met === undefined ? "open" : verdict.met ? "met" : "missed"}" title="${plain(verdict.command)}">
+        ) => `<li class="${verdict.met === undefined ? "open" : verdict.met ? "met" : "missed"}${verdict.record ? " record" : ""}" title="${plain(verdict.record ? `on record: ${verdict.record.command}, ${verdict.record.date}, ${verdict.record.commit}` : verdict.command)}">
 <i></i><span>${plain(verdict.text)}</span><b>${verdict.value === undefined ? "–" : `${figure(verdict.value, verdict)}`}</b><em>${held(verdict)}</em><code>${plain(verdict.command)}</code></li>`,
       );
     return `<section class="bars"><h3><small>${issue}</small> ${name}</h3><ul>${items.join("")}</ul></section>`;
@@ -203,7 +210,8 @@ function pipelineSection(report: LabReport): string {
 }
 
 function capacitySection(report: LabReport): string {
-  const metric = (bench: string, name: string) => report.benches?.[bench]?.metrics?.[name];
+  const metric = (bench: string, name: string) =>
+    report.benches?.[bench]?.metrics?.[name] ?? report.records?.[bench]?.metrics[name];
   const row = (label: string, value: number | undefined, mark?: number, strong = true): chart.BarRow =>
     mark === undefined ? { label, value, strong } : { label, value, mark, strong };
   return section(
@@ -296,8 +304,10 @@ function missing(command: string, what = ""): string {
   return `<p class="absent">${what === "" ? "" : `${plain(what)}: `}not measured in this run. <code>${plain(command)}</code></p>`;
 }
 
+/** This run's rows of a bench, or those of record where they are more: a short run leaves some out. */
 function rowsOf(report: LabReport, bench: string): Record<string, unknown>[] {
-  return (report.benches?.[bench]?.rows ?? []) as Record<string, unknown>[];
+  const [now, kept] = [report.benches?.[bench]?.rows ?? [], report.records?.[bench]?.rows ?? []];
+  return (kept.length > now.length ? kept : now) as Record<string, unknown>[];
 }
 
 function middle(values: readonly number[]): number {
@@ -336,6 +346,8 @@ header{display:flex;justify-content:space-between;align-items:flex-end;gap:30px;
 .groups{display:grid;grid-template-columns:1fr 1fr;gap:34px}.bars{margin:0 0 12px;break-inside:avoid}.bars h3{break-after:avoid}.bars ul{list-style:none;margin:0;padding:0}
 .bars li{break-inside:avoid;display:grid;grid-template-columns:12px minmax(0,1fr) auto 70px;column-gap:6px;align-items:baseline;padding:2px 0 1px;border-bottom:1px solid var(--rule);font-size:12.2px;line-height:1.3}
 .bars li i{width:8px;height:8px;border-radius:50%;align-self:center}.met i{background:var(--met)}.missed i{background:var(--missed)}.open i{border:1.5px solid #b3bac2}
+.record i{background:none;border:2px solid var(--grey)}.met.record i{border-color:var(--met)}.missed.record i{border-color:var(--missed)}
+p.record{margin:-8px 0 14px;font-size:12px;color:var(--grey);max-width:none}p.record i{display:inline-block;width:8px;height:8px;border-radius:50%;margin-right:3px}
 .bars li b{font-variant-numeric:tabular-nums;text-align:right;white-space:nowrap}.bars li em{font-style:normal;color:var(--grey);text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .bars li.missed b{color:var(--missed)}.bars li.open span,.bars li.open b{color:#98a0a9}
 .bars li code{grid-column:2/5;background:none;padding:0;color:#a2a9b1;font-size:9.6px;line-height:1.25;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}

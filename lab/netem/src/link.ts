@@ -6,9 +6,7 @@
 import { type Loss, LossModel } from "./loss.ts";
 import { type Outage, OutageSchedule } from "./outages.ts";
 import { createRandom, normal, type Random } from "./random.ts";
-
-/** A time or a duration in milliseconds. */
-export type Milli = number;
+import { type Due, type Milli, Schedule } from "./schedule.ts";
 
 /** What a path does to packets. Every field may change while packets are on the way. */
 export interface Impairments {
@@ -55,9 +53,7 @@ export interface LinkStats {
   reordered: number;
 }
 
-interface Transit<T> {
-  readonly at: Milli;
-  readonly order: number;
+interface Transit<T> extends Due {
   readonly packet: Uint8Array;
   readonly label: T;
 }
@@ -89,7 +85,7 @@ export class Link<T = undefined> {
   };
   readonly #random: Random;
   readonly #loss: LossModel;
-  readonly #transit: Transit<T>[] = []; // a heap: earliest arrival, then earliest order, first
+  readonly #transit = new Schedule<Transit<T>>();
   readonly #pathSeed: number;
   #impairments: Impairments;
   #outages: readonly OutageSchedule[] = [];
@@ -134,7 +130,7 @@ export class Link<T = undefined> {
         return;
       }
       const leaves = this.#leaveBottleneck(moves, packet.length);
-      if (leaves === undefined || this.#transit.length >= MAX_IN_TRANSIT) {
+      if (leaves === undefined || this.#transit.size >= MAX_IN_TRANSIT) {
         this.stats.queueDropped += 1;
         return;
       }
@@ -148,14 +144,14 @@ export class Link<T = undefined> {
 
   /** When the next packet arrives; `undefined` with none on the way. */
   pollTimeout(): Milli | undefined {
-    return this.#transit[0]?.at;
+    return this.#transit.first?.at;
   }
 
   /** The next packet that has arrived by `now`. */
   nextArrival(now: Milli): Arrival<T> | undefined {
-    const first = this.#transit[0];
+    const { first } = this.#transit;
     if (!first || first.at > now) return undefined;
-    this.#removeFirst();
+    this.#transit.pop();
     this.stats.delivered += 1;
     return first;
   }
@@ -195,7 +191,7 @@ export class Link<T = undefined> {
       at = Math.max(at, this.#lastArrival);
       this.#lastArrival = at;
     }
-    this.#insert({ at, order: this.#order++, packet: this.#chance(corrupt) ? this.#flip(packet) : packet, label });
+    this.#transit.push({ at, order: this.#order++, packet: this.#chance(corrupt) ? this.#flip(packet) : packet, label });
   }
 
   #flip(packet: Uint8Array): Uint8Array {
@@ -210,36 +206,4 @@ export class Link<T = undefined> {
   #chance(probability: number): boolean {
     return probability > 0 && this.#random() < probability;
   }
-
-  #insert(transit: Transit<T>): void {
-    const heap = this.#transit;
-    let index = heap.push(transit) - 1;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      if (!isBefore(transit, heap[parent]!)) break;
-      heap[index] = heap[parent]!;
-      index = parent;
-    }
-    heap[index] = transit;
-  }
-
-  #removeFirst(): void {
-    const heap = this.#transit;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
-    let index = 0;
-    for (;;) {
-      let child = 2 * index + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child += 1;
-      if (!isBefore(heap[child]!, last)) break;
-      heap[index] = heap[child]!;
-      index = child;
-    }
-    heap[index] = last;
-  }
-}
-
-function isBefore(a: Transit<unknown>, b: Transit<unknown>): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
