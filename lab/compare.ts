@@ -69,7 +69,8 @@ function figuresOf(report: unknown): Map<string, number> {
       }
     } else if (value && typeof value === "object")
       for (const [key, inner] of Object.entries(value)) {
-        if (key === "rows" || key === "scenarioRuns" || key === "records" || (key === "loss" && !Array.isArray(inner))) continue;
+        if (key === "rows" || key === "scenarioRuns" || key === "records" || (key === "loss" && !Array.isArray(inner)))
+          continue;
         walk(inner, path === "" ? key : `${path}.${key}`);
       }
   };

@@ -4,10 +4,12 @@
  * that left, by the server's own account (`sluice.turn`), three requests and what the other end takes for them included; what
  * noticing the end cost beyond the silence asked for is told apart (`endpointing_ms_…`). Answers are not
  * prepared (`--eager 0`): all of the way is walked after the turn; as the product runs, `prepared_ms_…`, most of it is
- * walked before. With 40 callers the server is held to one core. `--turns 40` of one caller, `--rounds 8` of forty.
+ * walked before. `bare_ms_…` is what three such exchanges, one after the other, cost a bare HTTP client that was as idle
+ * before. With 40 callers the server is held to one core. `--turns 40` of one caller, `--rounds 8` of forty.
  */
 import { type ChildProcess, execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
+import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { quantile } from "../quantile.ts";
@@ -21,6 +23,8 @@ const MANY = 40;
 /** Callers before it counts, and turns of each caller. */
 const WARMING_CALLERS = 10;
 const WARM_UP = 2;
+/** Between two bare rounds: a caller's sentence, more or less. */
+const IDLE_MS = 700;
 
 /** Runs the bench. */
 export async function run({ flags }: BenchOptions): Promise<BenchResult> {
@@ -31,6 +35,7 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     const question = Int16Array.from([...(await speak("How are you today?")), ...silence(SILENCE_MS + 200)]);
     const alone = await measure(url, question, 1, Number(flags.turns ?? 40), ["--eager", "0"]);
     const prepared = await measure(url, question, 1, Number(flags.turns ?? 40), []);
+    const bare = await measureBare(port, 2 * question.length, Number(flags.turns ?? 40));
     const many = await measure(url, question, MANY, Number(flags.rounds ?? 8), ["--eager", "0"]);
     const noticing = [...alone, ...prepared].map((turn) => stageOf(turn, "endpointing"));
     const rows = [
@@ -44,6 +49,8 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
         overhead_ms_p95: quantile(alone.map(own), 0.95),
         overhead_40_ms_p95: quantile(many.map(own), 0.95),
         overhead_40_ms_p50: quantile(many.map(own), 0.5),
+        bare_ms_p50: quantile(bare, 0.5),
+        bare_ms_p95: quantile(bare, 0.95),
         endpointing_ms_p50: quantile(noticing, 0.5),
         endpointing_ms_p95: quantile(noticing, 0.95),
         prepared_ms_p50: quantile(prepared.map(own), 0.5),
@@ -103,6 +110,31 @@ async function measure(url: string, question: Int16Array, callers: number, turns
   } finally {
     await server.stop();
   }
+}
+
+/** Milliseconds that a sentence sent to recognition, a question to the model and a clause to the voice take in turn, of `turns`. */
+async function measureBare(port: number, bytes: number, turns: number): Promise<number[]> {
+  const agent = new Agent({ keepAlive: true });
+  const exchange = (path: string, body: Buffer) =>
+    new Promise<void>((done, fail) => {
+      const options = { host: "127.0.0.1", port, path: `/v1/${path}`, method: "POST", agent };
+      const sent = request({ ...options, headers: { "content-length": body.length } }, (reply) => {
+        reply.once("data", () => done()); // the first of an answer is all that a turn waits for
+        reply.resume();
+      });
+      sent.once("error", fail).end(body);
+    });
+  const times: number[] = [];
+  for (let turn = 0; turn < turns + WARM_UP; turn++) {
+    await sleep(IDLE_MS);
+    const from = performance.now();
+    await exchange("audio/transcriptions", Buffer.alloc(bytes));
+    await exchange("chat/completions", Buffer.alloc(500));
+    await exchange("audio/speech", Buffer.alloc(200));
+    times.push(performance.now() - from);
+  }
+  agent.destroy();
+  return times.slice(WARM_UP);
 }
 
 function holdToOneCore({ child }: SluiceProcess): void {

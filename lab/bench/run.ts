@@ -77,7 +77,10 @@ function parseArguments(args: readonly string[]): { name: string | undefined; fl
 function commit(): string {
   try {
     const git = (...args: string[]) => execFileSync("git", args, { cwd: import.meta.dirname, encoding: "utf8" }).trim();
-    return git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcelain", "--", ":/", ":(top,exclude)lab/record") === "" ? "" : "-dirty");
+    return (
+      git("rev-parse", "--short=12", "HEAD") +
+      (git("status", "--porcelain", "--", ":/", ":(top,exclude)lab/record") === "" ? "" : "-dirty")
+    );
   } catch {
     return "unknown"; // an unpacked archive has no history
   }

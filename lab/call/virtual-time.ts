@@ -63,7 +63,8 @@ export class VirtualTime {
         if (atThisInstant > MAX_AT_ONE_INSTANT) throw new Error(`virtual time stands still at ${this.#now} ms`);
         this.#now = next.at;
         next.run?.();
-        if (next.every !== undefined && next.run) this.#timers.push(Object.assign(next, { at: this.#now + next.every }));
+        if (next.every !== undefined && next.run)
+          this.#timers.push(Object.assign(next, { at: this.#now + next.every }));
       }
       if ("error" in outcome) throw outcome.error;
       return outcome.value;

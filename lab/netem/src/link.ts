@@ -191,7 +191,12 @@ export class Link<T = undefined> {
       at = Math.max(at, this.#lastArrival);
       this.#lastArrival = at;
     }
-    this.#transit.push({ at, order: this.#order++, packet: this.#chance(corrupt) ? this.#flip(packet) : packet, label });
+    this.#transit.push({
+      at,
+      order: this.#order++,
+      packet: this.#chance(corrupt) ? this.#flip(packet) : packet,
+      label,
+    });
   }
 
   #flip(packet: Uint8Array): Uint8Array {
