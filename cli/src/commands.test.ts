@@ -55,7 +55,10 @@ test("what cannot be is refused by the flag's name", () => {
 test("a relay reads its fleet, and refuses to run without the fleet's keys", () => {
   const fleet = ["--transceivers", "1.7=10.0.0.7:3478", "--peers", "3@2=[2001:db8::3]:3478", "--cluster", "1"];
   const settings = parse("relay", fleet, { SLUICE_KEYS });
-  assert.deepEqual(settings.transceivers, [{ serverId: 65_543, address: "10.0.0.7", port: 3478 }]);
+  const there = { serverId: 65_543, address: "10.0.0.7", port: 3478 };
+  assert.deepEqual(settings.transceivers, [there]);
+  const mute = parse("relay", ["--transceivers", "1.7=10.0.0.7:3478/webrtc"], { SLUICE_KEYS });
+  assert.deepEqual(mute.transceivers, [{ ...there, quic: false }]);
   assert.deepEqual(settings.peers, [{ number: 3, cluster: 2, address: "2001:db8::3", port: 3478 }]);
   assert.equal(settings.keys.length, 1);
   assert.throws(() => parse("relay", fleet), /SLUICE_KEYS/);

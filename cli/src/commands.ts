@@ -146,7 +146,7 @@ export const relayFlags = {
   number: { value: "<n>", help: "its own number among relays, 1 to 255", fallback: "0", read: integer(0, 255) },
   transceivers: {
     value: "<id=address:port>",
-    help: "transceiver that it may send to",
+    help: "transceiver that it may send to; /webrtc behind the port: one without a QUIC engine",
     fallback: undefined,
     read: readTransceiver,
     many: true,

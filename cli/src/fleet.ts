@@ -37,10 +37,15 @@ export function readServerId(value: string, flag: string): ServerId {
   throw new UsageError(`${flag} must be cluster.node, two numbers from 0 to 65535 such as 1.7, not "${value}"`);
 }
 
-/** `cluster.node=address:port`. */
-export function readTransceiver(value: string, flag: string): Endpoint & { readonly serverId: ServerId } {
-  const [id = "", endpoint = ""] = value.split("=");
-  return { serverId: readServerId(id, flag), ...readEndpoint(endpoint, flag) };
+/** `cluster.node=address:port`, with `/webrtc` behind it for one without a QUIC engine. */
+export function readTransceiver(
+  value: string,
+  flag: string,
+): Endpoint & { readonly serverId: ServerId; readonly quic?: false } {
+  const [id = "", place = ""] = value.split("=");
+  const endpoint = place.replace(/\/webrtc$/, "");
+  const only = endpoint !== place && { quic: false as const };
+  return { serverId: readServerId(id, flag), ...readEndpoint(endpoint, flag), ...only };
 }
 
 /** `number@cluster=address:port`. */

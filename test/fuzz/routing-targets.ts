@@ -84,6 +84,7 @@ export const routingTargets: readonly FuzzTarget[] = [
         port: 5000,
         load: 0.5,
         draining: false,
+        quic: true,
         expiresAt: now,
       }),
     ],

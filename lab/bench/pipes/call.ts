@@ -63,7 +63,7 @@ export async function placeCall(
   const url = lane.urls[which];
   const name = `call-${++calls}`;
   const caller = await openPage(browser, { place, url, pipe, name });
-  lane.become(impairments, which);
+  lane.become(impairments);
   let setupMs: number | undefined;
   let recording: EarRecording | undefined;
   let note: string | undefined;

@@ -22,8 +22,8 @@ export interface Lane {
   readonly urls: Readonly<Record<"product" | "legacy", string>>;
   /** `performance.now()` of every datagram that the page's side got, since the last {@link Lane.become}. */
   readonly delivered: readonly number[];
-  /** Makes the network another one, to one of the two servers. Requests take its delay, and are never lost. */
-  become(impairments: Impairments, which?: "product" | "legacy"): void;
+  /** Makes the network another one. Requests take its delay, and are never lost. */
+  become(impairments: Impairments): void;
 }
 
 /** Lanes and what is behind them. */
@@ -38,13 +38,12 @@ export interface Network {
 export async function openNetwork(count: number, seed: number): Promise<Network> {
   const keys = newKeys();
   const udpPorts = { product: await freeUdpPort(), legacy: await freeUdpPort() };
-  // A relay each: QUIC's first packets go to any transceiver of a relay, and one of these two has a legacy of its own.
-  const relayOf = (which: "product" | "legacy") =>
-    startRelay({ keys, transceivers: [`${SERVER_IDS[which]}=${HOST}:${udpPorts[which]}`] });
-  const relays = { product: await relayOf("product"), legacy: await relayOf("legacy") };
-  const proxies = await Promise.all(
-    Array.from({ length: count }, (_, lane) => openProxy(relays.product.port, seed + lane)),
+  const [product, legacy] = (["product", "legacy"] as const).map(
+    (which) => `${SERVER_IDS[which]}=${HOST}:${udpPorts[which]}`,
   );
+  // The legacy has no QUIC: first packets of new clients are not for it.
+  const relay = await startRelay({ keys, transceivers: [product!, `${legacy}/webrtc`] });
+  const proxies = await Promise.all(Array.from({ length: count }, (_, lane) => openProxy(relay.port, seed + lane)));
   const regions = proxies.map(({ proxy }, lane) => ({ region: `lane-${lane}`, port: proxy.port }));
   const setup: ServerSetup = { keys: formatKeys(keys), udpPorts, lanes: regions };
   const child = fork(join(import.meta.dirname, "server.ts"), [JSON.stringify(setup)], {
@@ -68,8 +67,7 @@ export async function openNetwork(count: number, seed: number): Promise<Network>
         proxy,
         delivered,
         urls: { product: await open(urls.product), legacy: await open(urls.legacy) },
-        become(impairments, which = "product") {
-          proxy.retarget({ address: HOST, port: relays[which].port });
+        become(impairments) {
           delayMs = impairments.delayMs ?? 0;
           proxy.impair({ up: impairments, down: impairments });
           delivered.length = 0;
@@ -87,7 +85,7 @@ export async function openNetwork(count: number, seed: number): Promise<Network>
       for (const front of fronts) front.close().closeAllConnections();
       for (const { proxy } of proxies) proxy.close();
       child.kill("SIGKILL");
-      await Promise.all([relays.product.stop("SIGKILL"), relays.legacy.stop("SIGKILL")]);
+      await relay.stop("SIGKILL");
     },
   };
 }

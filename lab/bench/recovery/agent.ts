@@ -46,6 +46,7 @@ if (setup.redis !== undefined) {
     serverId,
     address: HOST,
     port: server.udpPort,
+    quic: false,
     load: () => 0,
     log: (line) => console.error(`agent: ${line}`),
   });

@@ -14,6 +14,8 @@ export interface Transceiver {
   /** Numeric. */
   readonly address: string;
   readonly port: number;
+  /** Whether it speaks QUIC, so that first QUIC packets may be sent to it. Default true. */
+  quic?: boolean;
   /** Takes no new calls: no first QUIC packet is sent to it. */
   draining: boolean;
   /** Until when it is believed to live; `Infinity` for a configured one. */
@@ -83,6 +85,7 @@ export class Directory {
         if (fresh.expiresAt > (known.registeredUntil ?? 0)) known.unansweredSince = undefined;
         known.registeredUntil = fresh.expiresAt;
         known.draining = fresh.draining;
+        known.quic = fresh.quic ?? true;
         known.expiresAt = Math.max(known.expiresAt, fresh.expiresAt);
       } else this.#registered.set(fresh.serverId, { ...fresh, registeredUntil: fresh.expiresAt });
     }
@@ -147,16 +150,17 @@ export class Directory {
 
   /**
    * The transceiver for a first QUIC packet: rendezvous hashing (highest random weight), so that every relay and worker
-   * chooses alike without talking, and a transceiver that comes or goes moves only its own share. `tried` was asked in vain
-   * already: it is chosen only where there is no other.
+   * chooses alike without talking, and a transceiver that comes or goes moves only its own share. Those that speak no QUIC
+   * are left out. `tried` was asked in vain already: it is chosen only where there is no other.
    */
   spread(now: Milli, source: number, tried?: ServerId): Transceiver | undefined {
     let [best, bestWeight] = [undefined as Transceiver | undefined, -1];
     for (const transceiver of this.transceivers(now)) {
+      if (transceiver.quic === false || transceiver.draining) continue;
       // From 0 to 2^32 - 1; those that are silent come after the others, the one that was tried last.
       const rank = transceiver.serverId === tried ? 0 : this.isSilent(now, transceiver.serverId) ? 1 : 2;
       const weight = mix(source ^ mix(transceiver.serverId)) + rank * 2 ** 32;
-      if (!transceiver.draining && weight > bestWeight) [best, bestWeight] = [transceiver, weight];
+      if (weight > bestWeight) [best, bestWeight] = [transceiver, weight];
     }
     return best;
   }

@@ -427,6 +427,24 @@ test("a draining transceiver keeps its calls and gets no new QUIC client", () =>
   assertTo(relay.up(START, check(mint(serverId)), client), { address: "10.1.0.50" });
 });
 
+test("a transceiver that speaks no QUIC gets no QUIC client, and every other packet", () => {
+  const relay = createRelay();
+  const serverId = createServerId(1, 50);
+  const registered = { serverId, address: "10.1.0.50", port: 5000, draining: false, expiresAt: START + 10_000 };
+  const initial = Uint8Array.of(0xc3, 0, 0, 0, 1, 8, ...randomBytes(8), 0, ...new Uint8Array(1185));
+  const clients = (from: number) => {
+    const ports = Array.from({ length: 199 }, (_, at) => from + at);
+    const chosen = ports.map((port) => relay.up(START, initial, { address: "192.0.2.1", port })!.address);
+    return chosen.filter((address) => address === "10.1.0.50").length;
+  };
+  relay.directory.handleRegistrations(START, [{ ...registered, quic: false }]);
+  assert.equal(clients(1), 0);
+  assertTo(relay.up(START, check(mint(serverId)), client), { address: "10.1.0.50" });
+  // It came back with the engine, or is of a version that does not say.
+  relay.directory.handleRegistrations(START, [{ ...registered, expiresAt: START + 11_000 }]);
+  assert(clients(1000) > 20);
+});
+
 test("hop tags towards transceivers are checked both ways once they are configured", () => {
   const relay = createRelay(1, { hopTag: true });
   const ufrag = mint();

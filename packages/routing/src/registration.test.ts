@@ -14,6 +14,7 @@ const registration: Registration = {
   port: 5000,
   load: 0.25,
   draining: false,
+  quic: false,
   expiresAt: now + 10,
 };
 const signed = (body: string) => `1.${hmacSha256(ring.minting.registrationKey, body).toString("base64url")}.${body}`;
@@ -22,6 +23,12 @@ test("a registration reads back until it expires", () => {
   const text = formatRegistration(ring, registration);
   assert.deepEqual(parseRegistration(ring, text, now + 10), { ok: true, registration });
   assert.deepEqual(parseRegistration(ring, text, now + 11), { ok: false, reason: "expired" });
+});
+
+test("one of a version that did not say whether it speaks QUIC is taken to", () => {
+  const { quic: _, ...old } = { ...registration, serverId: "1.2" };
+  const reading = parseRegistration(ring, signed(JSON.stringify(old)), now);
+  assert.deepEqual(reading, { ok: true, registration: { ...registration, quic: true } });
 });
 
 test("no changed character passes", () => {
@@ -49,6 +56,7 @@ test("signed nonsense is malformed, and nothing throws", () => {
     { port: 65_536 },
     { load: "x" },
     { draining: 1 },
+    { quic: 1 },
     { expiresAt: null },
     { serverId: 7 },
   ]) {

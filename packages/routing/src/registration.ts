@@ -17,6 +17,8 @@ export interface Registration {
   readonly load: number;
   /** Takes no new calls. */
   readonly draining: boolean;
+  /** Whether it speaks QUIC. One that does not say is of a version that was taken to. */
+  readonly quic: boolean;
   /** Unix seconds. */
   readonly expiresAt: number;
 }
@@ -57,11 +59,20 @@ function readBody(body: string): Registration | undefined {
   } catch {
     return undefined;
   }
-  const { port, load, draining, expiresAt } = value;
+  const { port, load, draining, quic = true, expiresAt } = value;
   const serverId = typeof value.serverId === "string" ? parseServerId(value.serverId) : undefined;
   const ip = typeof value.address === "string" ? parseIp(value.address) : undefined;
   if (serverId === undefined || ip === undefined || typeof draining !== "boolean") return undefined;
+  if (typeof quic !== "boolean") return undefined;
   if (!Number.isInteger(port) || (port as number) < 1 || (port as number) > 65_535) return undefined;
   if (typeof load !== "number" || !Number.isInteger(expiresAt)) return undefined;
-  return { serverId, address: formatIp(ip), port: port as number, load, draining, expiresAt: expiresAt as number };
+  return {
+    serverId,
+    address: formatIp(ip),
+    port: port as number,
+    load,
+    draining,
+    quic,
+    expiresAt: expiresAt as number,
+  };
 }

@@ -93,8 +93,8 @@ export class Cache {
     for (const text of Object.values(fields)) {
       const reading = parseRegistration(ring, String(text), now / 1000);
       if (reading.ok) {
-        const { serverId, address, port, draining, expiresAt } = reading.registration;
-        transceivers.push({ serverId, address, port, draining, expiresAt: expiresAt * 1000 });
+        const { serverId, address, port, draining, quic, expiresAt } = reading.registration;
+        transceivers.push({ serverId, address, port, draining, quic, expiresAt: expiresAt * 1000 });
       } else if (reading.reason !== "expired") this.counters.badRegistrations += 1;
     }
     return transceivers;

@@ -114,6 +114,7 @@ test("a relay with Redis finds registered transceivers, and after a restart its 
         port: transceiver.port,
         load: 0,
         draining,
+        quic: true,
         expiresAt: Math.ceil(performance.timeOrigin / 1000) + 600,
       }),
     );

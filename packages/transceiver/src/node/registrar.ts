@@ -11,6 +11,8 @@ export interface RegistrarOptions {
   /** Numeric address and port at which relays reach our UDP port. */
   readonly address: string;
   readonly port: number;
+  /** Whether QUIC is spoken at that port. */
+  readonly quic: boolean;
   /** 0 idle, 1 full. */
   readonly load: () => number;
   /** Gets one line when Redis goes or comes back. */
@@ -73,9 +75,9 @@ export class Registrar {
   }
 
   async #register(): Promise<void> {
-    const { keyRing, serverId, address, port, load } = this.#options;
+    const { keyRing, serverId, address, port, quic, load } = this.#options;
     const expiresAt = Math.floor(Date.now() / 1000) + LIVES_SECONDS;
-    const entry = { serverId, address, port, load: load(), draining: this.#draining, expiresAt };
+    const entry = { serverId, address, port, load: load(), draining: this.#draining, quic, expiresAt };
     const write = () => this.#client.hSet(this.#hash, formatServerId(serverId), formatRegistration(keyRing, entry));
     await this.#try(async () => {
       await write().catch(async (error: unknown) => {

@@ -312,6 +312,7 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
       serverId,
       address: options.registry.address,
       port: webRtc.udpPort,
+      quic: webTransport !== undefined,
       load: () => calls.size / options.maxCalls,
       log: warn,
     });
