@@ -10,6 +10,8 @@ use quinn_proto::{
 use crate::{
     probation::Probation,
     records::{ClosedBy, Events},
+    voice::Probing,
+    watch::Watch,
 };
 
 /// What a read found behind the bytes it took; the numbers cross.
@@ -73,11 +75,15 @@ pub struct Connection {
     probation: Option<Probation>,
     /// Held back during a probation that ended well.
     released: VecDeque<(SocketAddr, Vec<u8>)>,
+    watch: Watch,
+    /// A ping is to go now, whatever is in flight.
+    is_probing: bool,
 }
 
 impl Connection {
     /// `received` bytes came from an address that a server does not know to be real; `None`: it is real.
     pub fn new(
+        now: Instant,
         number: u32,
         handle: ConnectionHandle,
         proto: Proto,
@@ -93,6 +99,8 @@ impl Connection {
             validated: received.is_none().then_some(remote),
             probation: received.map(|first| Probation::new(remote, first + buffered)),
             released: VecDeque::new(),
+            watch: Watch::new(now),
+            is_probing: false,
             handshake_deadline: Some(handshake_deadline),
             deadline: None,
             is_dirty: false,
@@ -108,7 +116,7 @@ impl Connection {
     }
 
     /// Takes a datagram of `size` bytes that came `from` somewhere.
-    pub fn handle(&mut self, from: SocketAddr, size: usize, event: ConnectionEvent) {
+    pub fn handle(&mut self, now: Instant, from: SocketAddr, size: usize, event: ConnectionEvent) {
         let responses = self.probation.is_some().then(|| self.path_responses());
         if let Some(probation) = &mut self.probation
             && probation.remote == from
@@ -122,6 +130,16 @@ impl Connection {
             && self.path_responses() > before
         {
             self.end_probation();
+        }
+        if self.watch.hear(now) {
+            self.probe();
+        }
+    }
+
+    fn probe(&mut self) {
+        if self.handshake_deadline.is_none() && !self.is_closed {
+            self.is_probing = true;
+            self.proto.ping();
         }
     }
 
@@ -159,12 +177,15 @@ impl Connection {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.proto.handle_timeout(now);
+        if self.watch.handle_timeout(now) {
+            self.probe();
+        }
         // A path that was not validated in time is given up for the one before.
         self.follow_path(self.remote, 0);
     }
 
     /// Puts the next datagram to send into `buffer`.
-    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>, probing: &Probing) -> Option<SocketAddr> {
         let held = self.probation.as_mut().and_then(|probation| Some((probation.remote, probation.take_held()?)));
         if let Some((remote, payload)) = self.released.pop_front().or(held) {
             *buffer = payload;
@@ -172,7 +193,10 @@ impl Connection {
         }
         loop {
             buffer.clear();
-            let remote = self.proto.poll_transmit(now, 1, buffer)?.destination;
+            probing.set(std::mem::take(&mut self.is_probing));
+            let transmit = self.proto.poll_transmit(now, 1, buffer);
+            probing.set(false);
+            let remote = transmit?.destination;
             let probation = self.probation.as_mut().filter(|probation| probation.remote == remote);
             if probation.is_none_or(|probation| probation.admit(buffer)) {
                 return Some(remote);
@@ -182,11 +206,8 @@ impl Connection {
 
     /// When something is due.
     pub fn next_timeout(&mut self) -> Option<Instant> {
-        let proto = self.proto.poll_timeout();
-        match (proto, self.handshake_deadline) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let watch = if self.is_closed { None } else { self.watch.poll_timeout() };
+        [self.proto.poll_timeout(), self.handshake_deadline, watch].into_iter().flatten().min()
     }
 
     /// Tells what happened.

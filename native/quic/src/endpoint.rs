@@ -20,6 +20,7 @@ use crate::{
     records::{ClosedBy, DATAGRAM_OVERHEAD, Events, put_datagram, take_datagram},
     setup::{Identity, Setup},
     tls,
+    voice::Probing,
 };
 
 /// Answers without a connection (version negotiation, Retry, refusals, resets) that wait to be taken.
@@ -59,6 +60,7 @@ const BAD_TIME: BadCall = BadCall("now is not a time in milliseconds");
 pub struct Endpoint {
     setup: Setup,
     transport: Arc<TransportConfig>,
+    probing: Probing,
     clock: Clock,
     cids: Cids,
     proto: Proto,
@@ -81,11 +83,12 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint, or why the settings are unusable.
     pub fn new(setup: Setup) -> Result<Self, String> {
-        let transport = setup.transport_config()?;
-        Self::with_transport(setup, transport)
+        let probing = Probing::default();
+        let transport = setup.transport_config(&probing)?;
+        Self::with_transport(setup, transport, probing)
     }
 
-    pub(crate) fn with_transport(setup: Setup, transport: TransportConfig) -> Result<Self, String> {
+    pub(crate) fn with_transport(setup: Setup, transport: TransportConfig, probing: Probing) -> Result<Self, String> {
         let (clock, cids, transport) = (Clock::new(), Cids::new(setup.cid_length), Arc::new(transport));
         let server = match &setup.identity {
             Some(identity) => Some(Arc::new(setup.server_config(identity, transport.clone(), &clock)?)),
@@ -95,6 +98,7 @@ impl Endpoint {
         Ok(Self {
             setup,
             transport,
+            probing,
             clock,
             cids,
             proto,
@@ -151,7 +155,7 @@ impl Endpoint {
         match handled {
             Ok(Some(DatagramEvent::ConnectionEvent(handle, event))) => {
                 if let Some(&number) = self.numbers.get(&handle) {
-                    self.with(number, |connection| connection.handle(from, payload.len(), event));
+                    self.with(number, |connection| connection.handle(now, from, payload.len(), event));
                     self.poll_endpoint_events(number);
                     self.mark(number);
                 }
@@ -247,7 +251,7 @@ impl Endpoint {
         self.next_number += 1;
         self.handshaking += 1;
         let deadline = now + Duration::from_millis(self.setup.transport.handshake_timeout_ms.into());
-        self.connections.insert(number, Connection::new(number, handle, proto, deadline, received));
+        self.connections.insert(number, Connection::new(now, number, handle, proto, deadline, received));
         self.numbers.insert(handle, number);
         self.poll_endpoint_events(number);
         self.mark(number);
@@ -343,7 +347,8 @@ impl Endpoint {
                 }
                 let mut buffer = std::mem::take(&mut self.buffer);
                 buffer.clear();
-                let transmit = self.with(number, |connection| connection.poll_transmit(now, &mut buffer));
+                let probing = self.probing.clone();
+                let transmit = self.with(number, |connection| connection.poll_transmit(now, &mut buffer, &probing));
                 self.buffer = buffer;
                 let Some(Some(to)) = transmit else {
                     break;

@@ -24,6 +24,10 @@ mod setup;
 mod tests;
 #[forbid(unsafe_code)]
 mod tls;
+#[forbid(unsafe_code)]
+mod voice;
+#[forbid(unsafe_code)]
+mod watch;
 
 #[allow(unsafe_code, missing_docs)]
 #[cfg_attr(test, allow(dead_code))] // its macros do nothing there

@@ -3,14 +3,19 @@ use std::{sync::Arc, time::Duration};
 
 use quinn_proto::{
     EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
-    congestion::{BbrConfig, CubicConfig, NewRenoConfig},
+    congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig},
 };
 use ring::{
     hkdf, hmac,
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::{cids::Cids, clock::Clock, tls};
+use crate::{
+    cids::Cids,
+    clock::Clock,
+    tls,
+    voice::{Probing, VoiceConfig},
+};
 
 /// UDP payload that we take: a 1,500-byte packet less IPv4 and UDP headers.
 const MAX_RECEIVED_PAYLOAD: u16 = 1472;
@@ -37,6 +42,7 @@ pub struct Transport {
     pub datagram_send_buffer: u32,
     pub max_udp_payload: u16,
     pub congestion: Congestion,
+    pub floor_bits_per_second: u32,
     pub initial_rtt_ms: u32,
 }
 
@@ -93,7 +99,7 @@ impl Setup {
     }
 
     /// quinn's settings of connections.
-    pub fn transport_config(&self) -> Result<TransportConfig, String> {
+    pub fn transport_config(&self, probing: &Probing) -> Result<TransportConfig, String> {
         let options = &self.transport;
         if !(1200..=1452).contains(&options.max_udp_payload) {
             return Err(format!("UDP payload out of range: {}", options.max_udp_payload));
@@ -121,11 +127,13 @@ impl Setup {
             .crypto_buffer_size(CRYPTO_BUFFER_SIZE)
             // JavaScript sends datagrams one by one, so equal sizes would only be padding.
             .enable_segmentation_offload(false);
-        match options.congestion {
-            Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
-            Congestion::NewReno => config.congestion_controller_factory(Arc::new(NewRenoConfig::default())),
-            Congestion::Bbr => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
+        let controller: Arc<dyn ControllerFactory + Send + Sync> = match options.congestion {
+            Congestion::Cubic => Arc::new(CubicConfig::default()),
+            Congestion::NewReno => Arc::new(NewRenoConfig::default()),
+            Congestion::Bbr => Arc::new(BbrConfig::default()),
         };
+        let floor = options.floor_bits_per_second;
+        config.congestion_controller_factory(Arc::new(VoiceConfig::new(controller, floor, probing.clone())));
         Ok(config)
     }
 

@@ -22,6 +22,8 @@ use crate::{
     probation::Probation,
     records::{ClosedBy, Events, put_datagram, take_datagram},
     setup::{Congestion, Identity, Setup, Transport},
+    voice::{Probing, VoiceConfig},
+    watch::Watch,
 };
 
 const CERTIFICATE: &[u8] = include_bytes!("../fixtures/certificate.der");
@@ -31,7 +33,7 @@ const KEY: &[u8] = include_bytes!("../fixtures/key.der");
 fn a_bug_in_one_connection_takes_that_connection_only() {
     std::panic::set_hook(Box::new(|_| {})); // the panics below are meant
     let armed = Arc::new(AtomicBool::new(false));
-    let mut transport = setup(None).transport_config().unwrap();
+    let mut transport = setup(None).transport_config(&Probing::default()).unwrap();
     transport.congestion_controller_factory(Arc::new(Trap { armed: armed.clone() }));
     let mut server = endpoint(setup(Some(identity())), None);
     let mut client = endpoint(setup(None), Some(transport));
@@ -152,6 +154,49 @@ fn events_come_in_chunks_that_fit_their_reader() {
     assert_eq!(total, 5 * (1 + 4 + 2 + 65_535));
 }
 
+#[test]
+fn there_is_no_floor_before_a_round_trip_is_known_and_no_window_for_a_probe() {
+    let (probing, inner) = (Probing::default(), Arc::new(NewRenoConfig::default()));
+    let mut voice = Arc::new(VoiceConfig::new(inner, 10_000_000, probing.clone())).build(Instant::now(), 1200);
+    assert_eq!(voice.window(), voice.initial_window());
+    probing.set(true);
+    assert!(voice.window() > u64::from(u32::MAX) && voice.clone_box().window() > u64::from(u32::MAX));
+    probing.set(false);
+    let (sent, now) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+    voice.on_congestion_event(now, sent, true, 1200);
+    assert_eq!(voice.window(), 2 * 1200);
+}
+
+#[test]
+fn a_talker_who_falls_silent_is_pinged_for_a_while_and_when_heard_again() {
+    let zero = Instant::now();
+    let at = |ms: u64| zero + Duration::from_millis(ms);
+    let mut watch = Watch::new(zero);
+    let mut pings = Vec::new();
+    let mut run = |watch: &mut Watch, hears: &dyn Fn(u64) -> bool, from: u64, to: u64| {
+        for ms in from..to {
+            if watch.poll_timeout().is_some_and(|due| due <= at(ms)) && watch.handle_timeout(at(ms)) {
+                pings.push(ms);
+            }
+            if hears(ms) && watch.hear(at(ms)) {
+                pings.push(ms);
+            }
+        }
+        std::mem::take(&mut pings)
+    };
+    // Who says little is left alone, whatever the pauses.
+    assert_eq!(run(&mut watch, &|ms| ms % 700 == 0, 0, 20_000), vec![]);
+    assert_eq!(run(&mut watch, &|ms| ms % 20 == 0, 20_000, 22_000), vec![]);
+    let dark = run(&mut watch, &|_| false, 22_000, 24_900);
+    assert!(dark.len() == 5 && dark.windows(2).all(|pair| pair[1] - pair[0] == 500), "{dark:?}");
+    assert_eq!(run(&mut watch, &|ms| ms % 20 == 0, 24_900, 26_000), vec![24_900, 24_960, 25_020]);
+    let gone = run(&mut watch, &|_| false, 26_000, 90_000);
+    assert!(gone.len() < 20 && *gone.last().unwrap() < 36_000, "{gone:?}");
+    // The acknowledgements of pings alone do not keep it going.
+    assert_eq!(watch.poll_timeout(), None);
+    assert_eq!(run(&mut watch, &|ms| ms == 90_000 || ms == 90_900, 90_000, 99_000), vec![90_000, 90_900]);
+}
+
 /// A congestion controller with a bug.
 struct Trap {
     armed: Arc<AtomicBool>,
@@ -226,6 +271,7 @@ fn setup(identity: Option<Identity>) -> Setup {
             datagram_send_buffer: 65_536,
             max_udp_payload: 1200,
             congestion: Congestion::NewReno,
+            floor_bits_per_second: 0,
             initial_rtt_ms: 333,
         },
         alpn: vec![b"h3".to_vec()],
@@ -236,9 +282,10 @@ fn setup(identity: Option<Identity>) -> Setup {
 }
 
 fn endpoint(setup: Setup, transport: Option<TransportConfig>) -> Endpoint {
-    let transport = transport.unwrap_or_else(|| setup.transport_config().unwrap());
+    let probing = Probing::default();
+    let transport = transport.unwrap_or_else(|| setup.transport_config(&probing).unwrap());
     let side = u8::from(setup.identity.is_some());
-    let mut endpoint = Endpoint::with_transport(setup, transport).unwrap();
+    let mut endpoint = Endpoint::with_transport(setup, transport, probing).unwrap();
     for number in 0..=255 {
         endpoint.add_cids(&[[side; 16].as_slice(), &[number]].concat());
     }

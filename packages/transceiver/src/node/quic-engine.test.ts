@@ -181,6 +181,65 @@ test("a client whose address changes 30 times loses nothing", { skip }, () => {
   assert.equal(wire.server.of("closed").length, 0);
 });
 
+test("random loss leaves a voice its window, a queue and losses that never end do not", { skip }, () => {
+  const windowAfter = (impairments: Impairments, floorBitsPerSecond?: number) => {
+    const transport = floorBitsPerSecond === undefined ? {} : { floorBitsPerSecond };
+    const links = path({ delayMs: 50 });
+    const wire = connected({ transport, ...links });
+    const stream = wire.server.endpoint.openStream(wire.server.connection, "unidirectional")!;
+    const writer = new Writer(wire.server, stream);
+    for (const link of Object.values(links)) link.impair(impairments);
+    wire.client.onEvent = (_now, event) => {
+      if (event.kind === "streamReadable") wire.client.read(event.stream);
+    };
+    for (let at = 0; at < 500; at++) {
+      writer.add(pattern(500), false);
+      wire.pass(20);
+    }
+    const { congestionWindow, sentBytes } = wire.server.endpoint.connectionStats(wire.server.connection)!;
+    return { congestionWindow, sentBytes };
+  };
+  const lossy = { delayMs: 50, loss: 0.2 };
+  assert.ok(windowAfter(lossy).congestionWindow >= 8000);
+  assert.ok(windowAfter(lossy, 0).congestionWindow < 8000);
+  // 200 kbit/s into a path of 60: with a queue, and with one that is too short to be seen in round trips.
+  for (const queueBytes of [16_000, 1500]) {
+    const narrow = { delayMs: 50, bitsPerSecond: 60_000, queueBytes };
+    const [floored, plain] = [windowAfter(narrow), windowAfter(narrow, 0)];
+    assert.ok(floored.sentBytes < 1.3 * plain.sentBytes, `${floored.sentBytes} bytes, ${plain.sentBytes} without`);
+  }
+});
+
+test("when there is a path again after 3 s, what waited goes on within half a second and a round trip", {
+  skip,
+}, () => {
+  for (const loss of [0, 0.05]) {
+    const impairments = { delayMs: 50, loss };
+    const links = path(impairments);
+    const wire = connected(links);
+    const stream = wire.server.endpoint.openStream(wire.server.connection, "unidirectional")!;
+    const writer = new Writer(wire.server, stream);
+    let [light, resumed] = [Infinity, Infinity];
+    wire.client.onEvent = (now, event) => {
+      if (event.kind === "streamReadable" && wire.client.read(event.stream).bytes.length > 0 && now > light)
+        resumed = Math.min(resumed, now - light);
+    };
+    const talk = (ms: number) => {
+      for (const until = wire.now + ms; wire.now < until; wire.pass(20)) {
+        wire.client.endpoint.sendDatagram(wire.client.connection, pattern(90));
+        writer.add(pattern(400), false); // faster than the window lets it go while nothing is acknowledged
+      }
+    };
+    talk(2000);
+    for (const link of Object.values(links)) link.impair({ ...impairments, blackhole: true });
+    talk(3000);
+    for (const link of Object.values(links)) link.impair(impairments);
+    light = wire.now;
+    talk(2000);
+    assert.ok(resumed <= 600, `${resumed} ms`);
+  }
+});
+
 test("an address that was not validated gets at most 3 times what came from it, and then the old one is back", {
   skip,
 }, () => {
@@ -384,10 +443,14 @@ test("each platform has an engine package of its own", () => {
   assert.equal(quicPackageName("darwin", "arm64"), "@sluice/quic-darwin-arm64");
 });
 
+/** Both directions of a network. */
+function path(impairments: Impairments) {
+  return { up: new Link<Address>(impairments, 1), down: new Link<Address>(impairments, 2) };
+}
+
 /** An unconnected pair. */
 function pair(options: Partial<QuicPairOptions> = {}, impairments: Impairments = { delayMs: DELAY_MS }): QuicPair {
-  const [up, down] = [new Link<Address>(impairments, 1), new Link<Address>(impairments, 2)];
-  return new QuicPair({ engine: loaded.engine!, up, down, ...options });
+  return new QuicPair({ engine: loaded.engine!, ...path(impairments), ...options });
 }
 
 function connected(options?: Partial<QuicPairOptions>, impairments?: Impairments): QuicPair {

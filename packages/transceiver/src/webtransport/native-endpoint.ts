@@ -90,6 +90,7 @@ const defaults: Required<QuicTransportOptions> = {
   datagramSendBuffer: 64 * 1024,
   maxUdpPayload: 1200,
   congestion: "cubic",
+  floorBitsPerSecond: 256_000,
   initialRttMs: 333,
 };
 

@@ -99,6 +99,11 @@ export interface QuicTransportOptions {
   readonly maxUdpPayload?: number;
   /** How fast to send. Default "cubic"; "bbr" does not take random loss for congestion. */
   readonly congestion?: "cubic" | "newReno" | "bbr";
+  /**
+   * What may be sent in any case, so that loss alone never stops a voice; given up while round trips show a queue, while more
+   * than a third is lost, and in persistent congestion (RFC 9002 section 7.6). Default 256,000; 0: none.
+   */
+  readonly floorBitsPerSecond?: number;
   /** A guess at the round trip before one is measured. Default 333 (RFC 9002 section 6.2.2). */
   readonly initialRttMs?: Milli;
 }
