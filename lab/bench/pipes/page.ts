@@ -47,6 +47,8 @@ const MICROPHONE = `(() => {
     quiet.start();
     return { context, out };
   })();
+  // A device is there before anybody asks for it.
+  window.__plugIn = () => open().context.resume();
   navigator.mediaDevices.getUserMedia = async () => {
     const { context, out } = open();
     await context.resume();
@@ -94,6 +96,7 @@ window.__hangUp = () => call.conversation?.close();
 `;
 
 interface PageSide {
+  __plugIn(): Promise<void>;
   __prepare(options: object): Promise<void>;
   __connect(options: object): Promise<number>;
   __say(pcm: string): void;
@@ -149,6 +152,7 @@ export async function openPage(
     ([target, isPrepared]) => (globalThis as unknown as PageSide).__prepare(isPrepared ? target : {}),
     [options, prepared] as const,
   );
+  await page.evaluate(() => (globalThis as unknown as PageSide).__plugIn());
   // As any page has that asked its server for something before: a connection, and leave to ask (preflights are per URL).
   await page.evaluate(
     (target) => fetch(target, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" }),
