@@ -201,6 +201,7 @@ export class Conversation {
     this.#settleTools();
     const { responseId, sounding } = restored;
     const ownsSound = this.#ownsSound;
+    if (heard) this.#playout.handleGone(heard.itemId); // it may be younger than what was saved
     let cut = responseId !== undefined;
     for (const saved of sounding) {
       const { utterance, generatedMs, whole } = saved;
@@ -212,6 +213,7 @@ export class Conversation {
         continue;
       }
       cut = true;
+      this.#playout.handleGone(utterance.itemId);
       this.#send({ type: "output_audio_buffer.cleared", response_id: utterance.responseId });
       this.#cut(utterance, Math.min(heardMs, generatedMs));
     }
@@ -482,6 +484,8 @@ export class Conversation {
       case "sluice.playout.report": {
         const { item_id, started_ms: startedAt, position_ms: positionMs, at_ms: at } = event;
         if (this.#playout.handlePlayoutReport(now, item_id, { startedAt, positionMs, at })) return;
+        // Its playout is over for us, as after a takeover that cut it: late is not wrong.
+        if (this.#memory.agentAudio(item_id)) return;
         return this.#fail(invalidRequest("invalid_value", `No playout of an item '${item_id}'.`, "item_id", cause));
       }
     }

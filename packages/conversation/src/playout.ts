@@ -86,6 +86,7 @@ export class Playout {
   #clientReports = false;
   #turnCount = 0;
   #mouthAt: Milli | undefined;
+  readonly #gone: string[] = []; // items that were played by a transceiver that died
 
   /** `heldByClient`: what is sent is not yet heard; the client plays it in its own time. Default false. */
   constructor(heldByClient = false) {
@@ -207,6 +208,12 @@ export class Playout {
     track.complete = true;
   }
 
+  /** Speech that a transceiver which is gone played, and nobody plays on: reports on it may still come. */
+  handleGone(itemId: string): void {
+    this.#gone.push(itemId);
+    if (this.#gone.length > KEPT_UTTERANCES) this.#gone.shift();
+  }
+
   /** The client's word on when the caller's speech ended. */
   handleSpeechReport(endedAt: Milli): void {
     this.#mouthAt = endedAt;
@@ -215,7 +222,7 @@ export class Playout {
   /** The client's word on what it has played. Answers whether the utterance is known. */
   handlePlayoutReport(now: Milli, itemId: string, report: PlayoutReport): boolean {
     const track = this.#track(itemId);
-    if (!track) return false;
+    if (!track) return this.#gone.includes(itemId);
     if (this.#heldByClient && track.out && track.ledger.handleStopReport(report)) {
       this.#reportLedger(now, track);
       this.#events.push({ kind: "stopped", utterance: track.utterance, heardMs: track.ledger.heardMs(now) });

@@ -55,6 +55,25 @@ test("an answer that the client holds whole is played to its end, and can still 
   assert.ok(cut?.type === "conversation.item.truncated" && cut.audio_end_ms === 1000);
 });
 
+test("a late report on speech that the takeover cut is no error, as one on speech that never was is", () => {
+  const scene = new Scene(serverPlayout);
+  ask(scene, "Well?");
+  const utterance = scene.speak(2000, "One two three four five six seven eight.");
+  scene.send(utterance, 600);
+  const { itemId } = utterance;
+  const report = (item_id: string) => {
+    const times = { started_ms: 9000, position_ms: 640, at_ms: 9640 };
+    next.client({ type: "sluice.playout.report", item_id, ...times });
+    return next.takeTypes().filter((type) => type === "error");
+  };
+  let { next } = takeOver(scene, serverPlayout, { itemId, positionMs: 600 });
+  next.take();
+  assert.deepEqual([report(itemId), report("item_never")], [[], ["error"]]);
+  // Speech that was not yet in what was saved: only the client's own word tells of it.
+  next = takeOver(new Scene(serverPlayout), serverPlayout, { itemId: "item_young", positionMs: 40 }).next;
+  assert.deepEqual([report("item_young"), report("item_never")], [[], ["error"]]);
+});
+
 test("a turn that nobody answered is answered, unless the client asks for answers itself", () => {
   const scene = new Scene(serverPlayout);
   ask(scene, "Well?");
