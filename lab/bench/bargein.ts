@@ -1,7 +1,8 @@
 /**
  * Interruptions by real sound in virtual time: how soon the agent gets softer and stops after the first voiced sample, at
  * 0 and 5 % loss, and whether a cough or a "mhm" stops it. Words by eSpeak NG, "mhm" by its phonemes and by closed lips of
- * our own making, coughs synthesised (`lab/noises.ts`): no recording of a person. `--trials 40` of each kind and loss.
+ * our own making, coughs synthesised (`lab/noises.ts`): no recording of a person. `--trials 40` of each kind and loss, `--seed 1000` of the first;
+ * `--callers other`: voices, words and hums that no number of `floor.ts` was chosen by.
  */
 import { createSileroVad } from "@sluice/engines";
 import { loadOpus } from "@sluice/transceiver";
@@ -16,7 +17,9 @@ const LOSSES = [0, 0.05];
 /** Runs the bench. */
 export const run: Bench = async ({ flags }) => {
   const trials = Number(flags.trials ?? 40);
-  const [vad, opus, sounds] = [await createSileroVad(), await loadOpus(), await callerSounds()];
+  const firstSeed = Number(flags.seed ?? 1000);
+  const callers = flags.callers === "other" ? "other" : "known";
+  const [vad, opus, sounds] = [await createSileroVad(), await loadOpus(), await callerSounds(callers)];
   const speech = await speak(AGENT);
   const rows: Row[] = [];
   for (const loss of LOSSES) {
@@ -28,7 +31,7 @@ export const run: Bench = async ({ flags }) => {
         const { pcm, voicedOnsetMs } = sound;
         outcomes.push([
           sound,
-          await runBargeIn({ vad, opus, sound: pcm, voicedOnsetMs, speech, loss, seed: 1000 + trial }),
+          await runBargeIn({ vad, opus, sound: pcm, voicedOnsetMs, speech, loss, seed: firstSeed + trial }),
         ]);
       }
       rows.push(summarise(loss, kind, outcomes));

@@ -288,8 +288,8 @@ class VirtualCall {
   #trace({ mediaMs, durationMs, probability, levels, prosody }: VoiceWindow): void {
     const fromMs = mediaMs - this.#beginsAt - this.#options.voicedOnsetMs;
     if (!this.#options.trace || fromMs < -200 || fromMs > 600) return;
-    const { periodicity = 0, pitchHz = 0, openDb = 0, brightDb = 0 } = prosody ?? {};
-    const sound = `${Math.max(...levels).toFixed(0)} dB, period ${periodicity.toFixed(2)}, ${pitchHz.toFixed(0)} Hz, open ${openDb.toFixed(0)}, bright ${brightDb.toFixed(0)} dB`;
+    const { periodicity = 0, pitchHz = 0, vowelDb = 0, brightDb = 0 } = prosody ?? {};
+    const sound = `${Math.max(...levels).toFixed(0)} dB, period ${periodicity.toFixed(2)}, ${pitchHz.toFixed(0)} Hz, vowel ${vowelDb.toFixed(0)}, bright ${brightDb.toFixed(0)} dB`;
     this.#options.trace(
       `${fromMs.toFixed(0)} to ${(fromMs + durationMs).toFixed(0)} ms: ${probability.toFixed(2)}, ${sound}`,
     );

@@ -26,6 +26,8 @@ export interface VoiceWindow {
   readonly levels: readonly number[];
   /** How it sounds; absent where nobody measured. */
   readonly prosody?: Prosody;
+  /** The sound itself, 16 kHz, floats from -1 to 1; absent where nobody compares it with the agent's. */
+  readonly samples?: Float32Array;
 }
 
 /** The caller began or stopped to speak; places in the caller's audio. */

@@ -19,27 +19,27 @@ type Sound = Pick<VoiceWindow, "probability" | "prosody" | "levels">;
 const levels = (db: number) => Array<number>(4).fill(db);
 const QUIET: Sound = {
   probability: 0.01,
-  prosody: { periodicity: 0.1, pitchHz: 100, openDb: -3, brightDb: -5 },
+  prosody: { periodicity: 0.1, pitchHz: 100, vowelDb: -3, brightDb: -5 },
   levels: levels(-80),
 };
 const WORD: Sound = {
   probability: 0.95,
-  prosody: { periodicity: 0.8, pitchHz: 110, openDb: -3, brightDb: -6 },
+  prosody: { periodicity: 0.8, pitchHz: 110, vowelDb: -3, brightDb: -6 },
   levels: levels(-18),
 };
 const HUM: Sound = {
   probability: 0.7,
-  prosody: { periodicity: 0.95, pitchHz: 110, openDb: -14, brightDb: -21 },
+  prosody: { periodicity: 0.95, pitchHz: 110, vowelDb: -14, brightDb: -21 },
   levels: levels(-26),
 };
 const BREATH: Sound = {
   probability: 0.05,
-  prosody: { periodicity: 0.3, pitchHz: 100, openDb: -4, brightDb: -8 },
+  prosody: { periodicity: 0.3, pitchHz: 100, vowelDb: -4, brightDb: -8 },
   levels: levels(-28),
 };
 const HISS: Sound = {
   probability: 0.05,
-  prosody: { periodicity: 0.3, pitchHz: 100, openDb: 0, brightDb: -1 },
+  prosody: { periodicity: 0.3, pitchHz: 100, vowelDb: 0, brightDb: -1 },
   levels: levels(-28),
 };
 
@@ -89,6 +89,26 @@ test("a short mhm softens the agent and lets it go on, at the deadline", () => {
   const commands = hear(new Floor(options), [...times(10, QUIET), ...times(10, HUM), ...times(20, QUIET)]);
   assert.deepEqual(kinds(commands), ["gain 0.25", "pass hum", "gain 1"]);
   assert.equal(commands[1]?.at, 200);
+});
+
+test("a hum whose lips part a little between its halves is none the less a hum, with a period or without", () => {
+  const parted: Sound = { ...HUM, prosody: { ...HUM.prosody!, vowelDb: -6, brightDb: -8 }, levels: levels(-32) };
+  const creaky: Sound = { ...HUM, probability: 0.95, prosody: { ...HUM.prosody!, periodicity: 0.2 } };
+  const sounds = [...times(10, QUIET), ...times(4, HUM), parted, ...times(4, creaky), ...times(20, QUIET)];
+  assert.deepEqual(kinds(hear(new Floor(options), sounds)), ["gain 0.25", "pass hum", "gain 1"]);
+});
+
+test("words through nearly closed lips stop the agent once the detector is certain for long", () => {
+  const moo: Sound = { ...HUM, probability: 0.99 };
+  const word = hear(new Floor(options), [...times(10, QUIET), ...times(10, moo)]);
+  assert.deepEqual(kinds(word), ["gain 0.25", "pass hum", "gain 1", "take speech"]);
+  assert.equal(word.at(-1)?.at, 256);
+});
+
+test("an ee, as bright as a hiss and steady, is speech", () => {
+  const ee: Sound = { ...WORD, prosody: { ...WORD.prosody!, vowelDb: -30, brightDb: -2 } };
+  const commands = hear(new Floor(options), [...times(10, QUIET), HISS, ...times(6, ee)]);
+  assert.equal(commands.find(({ kind }) => kind === "take")?.at, 96);
 });
 
 test("a hum that turns into speech, or does not end, stops the agent after all", () => {

@@ -58,6 +58,8 @@ interface Burst {
   /** Of it: as a word sounds, as closed lips sound, as breath sounds (also just before the voice). */
   speechMs: Milli;
   humMs: Milli;
+  /** Of the hum: what the detector is as good as certain of. "Moo" is, a "mhm" seldom for long. */
+  certainHumMs: Milli;
   noiseMs: Milli;
   quietMs: Milli;
   duckedAt: Milli | undefined;
@@ -76,7 +78,9 @@ const CERTAIN = 0.9;
 /** How a window sounds: see `prosody.ts`. */
 const STEADY = 0.7;
 const PERIODIC = 0.4;
-const CLOSED_DB = -10;
+/** Through closed lips: nothing where an open mouth resonates, and little above. */
+const CLOSED_VOWEL_DB = -12;
+const CLOSED_BRIGHT_DB = -9;
 const HISS_DB = -3;
 const BREATH_DARKEST_DB = -14;
 /** Breath as loud as this begins a cough; what fades of it still belongs to it. */
@@ -97,6 +101,9 @@ const COUGH_NOISE_MS = 48;
 const COUGH_SPEECH_MS = 150;
 /** After it was passed over, so much speech takes the floor after all; and so long a hum is no "mhm". */
 const SECOND_THOUGHT_MS = 160;
+/** So much that the detector is certain of are words, even through nearly closed lips ("who is it"). */
+const CERTAIN_WORDS_MS = 256;
+const CERTAIN_HUM = 0.97;
 const WINDOW_MS = 32;
 const LONGEST_HUM_MS = 1000;
 /** Words that are a backchannel keep the agent speaking for as long as those last. */
@@ -206,8 +213,10 @@ export class Floor {
     burst.voicedMs += ms;
     const sound = soundOf(window);
     if (sound === "speech") burst.speechMs += ms;
-    else if (sound === "hum") burst.humMs += ms;
-    else if (sound === "breath") burst.noiseMs += ms;
+    else if (sound === "hum") {
+      burst.humMs += ms;
+      if (window.probability >= CERTAIN_HUM) burst.certainHumMs += ms;
+    } else if (sound === "breath") burst.noiseMs += ms;
     const { duckAfterMs, duckGain, duckRampMs } = this.#options!;
     const ducks = this.#agentSpeaks && burst.duckedAt === undefined && burst.verdict === "open";
     if (!ducks || burst.voicedMs < duckAfterMs || duckGain >= 1) return;
@@ -221,7 +230,7 @@ export class Floor {
     this.#breathMs = 0;
     this.#humMs = 0;
     this.#words = undefined; // what was understood before is of what was said before
-    const sounds = { peakDb: -100, voicedMs: 0, speechMs: 0, humMs, noiseMs, quietMs: 0 };
+    const sounds = { peakDb: -100, voicedMs: 0, speechMs: 0, humMs, certainHumMs: 0, noiseMs, quietMs: 0 };
     return {
       onsetAt,
       onsetMs,
@@ -237,7 +246,7 @@ export class Floor {
   #hearPause(now: Milli, window: VoiceWindow, loud: boolean): void {
     const { prosody, durationMs } = window;
     const breath = loud && prosody !== undefined && isBreath(prosody);
-    const hums = loud && prosody !== undefined && prosody.periodicity >= STEADY && prosody.openDb <= CLOSED_DB;
+    const hums = loud && prosody !== undefined && prosody.periodicity >= STEADY && isClosed(prosody);
     this.#humMs = hums ? this.#humMs + durationMs : 0;
     if (breath) this.#breathMs += durationMs;
     else this.#breathMs = Math.max(0, this.#breathMs - durationMs / 2); // a cough may be silent before its voiced rest
@@ -275,7 +284,9 @@ export class Floor {
     if (this.#says(isStopWord) || (burst.continues && this.#saysMore())) return this.#take(now, burst, "words");
     if (!burst.continues && this.#says(isBackchannel) && burst.voicedMs < LONGEST_BACKCHANNEL_MS) return;
     if (burst.verdict === "passed") {
-      const speaks = burst.speechMs - burst.passedSpeechMs >= SECOND_THOUGHT_MS;
+      const speaks =
+        burst.speechMs - burst.passedSpeechMs >= SECOND_THOUGHT_MS ||
+        burst.speechMs + burst.certainHumMs >= CERTAIN_WORDS_MS;
       if (speaks || burst.humMs >= LONGEST_HUM_MS) this.#take(now, burst, "speech");
     } else if (burst.voicedMs >= options.stopAfterMs && isClear(burst)) this.#take(now, burst, "speech");
   }
@@ -329,10 +340,14 @@ export class Floor {
 /** How a window of voice sounds; without a measurement as a word does. */
 function soundOf({ probability, prosody }: VoiceWindow): "speech" | "hum" | "breath" | "hiss" {
   if (!prosody) return "speech";
-  if (prosody.brightDb > HISS_DB) return "hiss";
   const periodic = prosody.periodicity >= PERIODIC;
-  if (periodic && prosody.openDb <= CLOSED_DB) return "hum";
+  if (prosody.brightDb > HISS_DB && prosody.periodicity < STEADY) return "hiss"; // an "ee" is as bright, and steady
+  if (isClosed(prosody)) return "hum"; // some voices creak too low, or breathe too much, for a period
   return periodic || probability >= CERTAIN ? "speech" : "breath";
+}
+
+function isClosed({ vowelDb, brightDb }: Prosody): boolean {
+  return vowelDb <= CLOSED_VOWEL_DB && brightDb <= CLOSED_BRIGHT_DB;
 }
 
 /** Air through an open throat; at its start, a burst, it resembles a period a little. */

@@ -88,7 +88,8 @@ export class Scene {
   /** The caller speaks, hums or is silent for `ms`: audio in frames of 20 ms, and a voice window every 32 ms. */
   caller(ms: Milli, sound: boolean | "hum"): void {
     const voiced = sound !== false;
-    const prosody = sound === "hum" ? { prosody: { periodicity: 0.95, pitchHz: 120, openDb: -14, brightDb: -22 } } : {};
+    const prosody =
+      sound === "hum" ? { prosody: { periodicity: 0.95, pitchHz: 120, vowelDb: -14, brightDb: -22 } } : {};
     const endMs = this.#mediaMs + ms;
     let windowMs = this.#mediaMs;
     while (this.#mediaMs < endMs) {

@@ -14,7 +14,7 @@ function speak(
 ) {
   for (let i = 0; i < count; i++) {
     const at = (of: readonly [number, number]) => of[0] + ((of[1] - of[0]) * i) / Math.max(1, count - 1);
-    const prosody = { periodicity: 0.9, pitchHz: at(pitch), openDb: -3, brightDb: -6 };
+    const prosody = { periodicity: 0.9, pitchHz: at(pitch), vowelDb: -3, brightDb: -6 };
     const window = {
       mediaMs: fromMs + i * 32,
       durationMs: 32,

@@ -22,6 +22,8 @@ export interface VoiceActivityOptions {
  * a connection was up comes at once.
  */
 const MAX_WAITING = 500;
+/** Windows of this rate can be compared with what the agent said. */
+const COMPARED_RATE = 16_000;
 /** A hole in the audio longer than this starts a new window; a shorter one is bridged. */
 const MAX_BRIDGED_MS = 5;
 
@@ -82,10 +84,12 @@ export class VoiceActivity {
     const { vad, onWindow, onError } = this.#options;
     const levels = windowLevels(window, 4);
     const prosody = this.#prosody.measure(window);
+    const mediaMs = endMs - this.#windowMs;
+    const heard = vad.sampleRate === COMPARED_RATE ? { samples: window } : {};
     vad.detect(window).then(
       (probability) => {
         this.#waiting -= 1;
-        onWindow({ mediaMs: endMs - this.#windowMs, durationMs: this.#windowMs, probability, levels, prosody });
+        onWindow({ mediaMs, durationMs: this.#windowMs, probability, levels, prosody, ...heard });
       },
       (error) => {
         this.#waiting -= 1;
