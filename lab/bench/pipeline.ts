@@ -1,15 +1,15 @@
 /**
  * What deciding well is worth, in virtual time: two policies meet the same callers and the same engines. *Fixed*: 500 ms
  * of silence, whole sentences, a lead of 200 ms, one thing after the other. *Sluice*: `Conversation`, `Answer`, `Forecast` and
- * `Lead` as in production, on the same 500 ms. Delays are published ones (`lab/profiles`). `--turns 20000`, `--seed 1`,
- * `--profile NAME`.
+ * `Lead` as in production, on the same 500 ms. Delays are published ones (`lab/profiles`). Beside them stands an *oracle*, which
+ * is no policy: what the same engines take at the least. `--turns 20000`, `--seed 1`, `--profile NAME`.
  */
 import { Pipeline } from "@sluice/conversation";
 import { quantile } from "../quantile.ts";
 import { type AgentOptions, FixedAgent, SluiceAgent } from "./pipeline/agent.ts";
 import { type TurnResult, VirtualCall } from "./pipeline/call.ts";
 import { type PipelineProfile, PROFILES } from "./pipeline/profiles.ts";
-import { drawTurn } from "./pipeline/turn.ts";
+import { drawTurn, type Turn } from "./pipeline/turn.ts";
 import { VirtualClock } from "./pipeline/virtual-clock.ts";
 import { VirtualVoice } from "./pipeline/voice.ts";
 import type { BenchOptions, BenchResult } from "./run.ts";
@@ -25,6 +25,9 @@ export interface PipelineRow {
   /** How much lower Sluice's are, in percent. */
   readonly p50_lower_percent: number;
   readonly p95_lower_percent: number;
+  /** How much lower they would be for who knows the future: see {@link oracleWaitMs}. */
+  readonly oracle_p50_lower_percent: number;
+  readonly oracle_p95_lower_percent: number;
   readonly fixed_gap_turn_share: number;
   readonly gap_turn_share: number;
   readonly false_cutin_share_fixed: number;
@@ -78,16 +81,20 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
 export function measureProfile(profile: PipelineProfile, turns: number, seed: number): PipelineRow {
   const fixed = play(profile, turns, seed, "fixed");
   const sluice = play(profile, turns, seed, "sluice");
-  const waits = (results: readonly TurnResult[], q: number) =>
+  const waits = (results: readonly { readonly waitMs: number }[], q: number) =>
     Math.round(
       quantile(
         results.map((r) => r.waitMs),
         q,
       ),
     );
+  const oracle = Array.from({ length: turns }, (_, index) => ({
+    waitMs: oracleWaitMs(drawTurn(profile, seed, index), profile.fallback !== undefined),
+  }));
   const share = (results: readonly TurnResult[], holds: (result: TurnResult) => boolean) =>
     round(results.filter(holds).length / results.length);
-  const lower = (q: number) => round(100 * (1 - waits(sluice.results, q) / waits(fixed.results, q)), 1);
+  const lower = (q: number, results: readonly { readonly waitMs: number }[] = sluice.results) =>
+    round(100 * (1 - waits(results, q) / waits(fixed.results, q)), 1);
   const { eager, hedge } = sluice.pipeline;
   return {
     profile: profile.name,
@@ -98,6 +105,8 @@ export function measureProfile(profile: PipelineProfile, turns: number, seed: nu
     sluice_p95_ms: waits(sluice.results, 0.95),
     p50_lower_percent: lower(0.5),
     p95_lower_percent: lower(0.95),
+    oracle_p50_lower_percent: lower(0.5, oracle),
+    oracle_p95_lower_percent: lower(0.95, oracle),
     fixed_gap_turn_share: share(fixed.results, ({ gaps }) => gaps > 0),
     gap_turn_share: share(sluice.results, ({ gaps }) => gaps > 0),
     false_cutin_share_fixed: share(fixed.results, ({ cutIn }) => cutIn),
@@ -109,6 +118,17 @@ export function measureProfile(profile: PipelineProfile, turns: number, seed: nu
     hedged_share: round((hedge.total.hits + hedge.total.misses) / sluice.results.length),
     hedged_in_vain_share: round(hedge.total.misses / Math.max(1, hedge.total.spent)),
   };
+}
+
+/**
+ * The least that the engines of a turn allow who asks each of them no sooner than the caller has finished: the end of the turn
+ * is known with its last sample, the first word is spoken alone, nothing is held back for what comes after it, and where there
+ * is a second model both are asked at once. Nobody can decide like this; whoever does better has had quicker engines.
+ */
+function oracleWaitMs(turn: Turn, hedges: boolean): number {
+  const wordsMs = Math.min(turn.sttMs(0), turn.partialMs() ?? Infinity);
+  const tokenMs = Math.min(turn.firstTokenMs(), hedges ? turn.secondFirstTokenMs() : Infinity);
+  return wordsMs + tokenMs + turn.firstAudioMs();
 }
 
 function play(profile: PipelineProfile, turns: number, seed: number, policy: "fixed" | "sluice") {
