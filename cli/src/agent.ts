@@ -35,7 +35,12 @@ export function createAgent(settings: AgentSettings, env: Environment, tts: Espe
     fallbackLlm: fallbackLlm?.engine,
     acknowledgement: afterMs === 0 ? undefined : { afterMs, text: settings.acknowledgement },
     pipeline,
-    names: { llm: llm.model, ...(stt && { stt: stt.model }), tts: voice?.model ?? "espeak" },
+    names: {
+      llm: llm.model,
+      ...(fallbackLlm && { fallbackLlm: fallbackLlm.model }),
+      ...(stt && { stt: stt.model }),
+      tts: voice?.model ?? "espeak",
+    },
     stt: stt?.engine,
     tts: voice?.engine ?? tts,
     fallbackTts: () => Promise.resolve(tts),

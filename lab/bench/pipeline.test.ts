@@ -25,10 +25,11 @@ test("the same seed is the same bench, and another is another", () => {
 
 test("a second model takes the tail off the waits, at the price that was set", () => {
   const alone = measureProfile(profile("quick ears, usual model"), 1000, 1);
+  assert.ok(alone.p95_lower_percent < alone.oracle_p95_lower_percent, "who knows the future is sooner");
   const two = measureProfile(profile("quick ears, usual model and a second"), 1000, 1);
   const again = measureProfile(profile("quick ears, usual model asked twice"), 1000, 1);
   assert.ok(two.sluice_p95_ms < 0.8 * alone.sluice_p95_ms, `${two.sluice_p95_ms} of ${alone.sluice_p95_ms}`);
   assert.ok(again.sluice_p95_ms < 0.95 * alone.sluice_p95_ms, `${again.sluice_p95_ms} of ${alone.sluice_p95_ms}`);
-  assert.ok(two.hedged_share > 0.1 && two.hedged_share < 0.45, `${two.hedged_share}`);
+  assert.ok(two.hedged_share > 0.1 && two.hedged_share < 0.6, `${two.hedged_share}`);
   assert.ok(two.hedged_in_vain_share < 0.15 && again.hedged_in_vain_share < 0.15, "the price that was set");
 });

@@ -4,7 +4,7 @@
  * `Lead` as in production, on the same 500 ms. Delays are published ones (`lab/profiles`). Beside them stands an *oracle*, which
  * is no policy: what the same engines take at the least. `--turns 20000`, `--seed 1`, `--profile NAME`.
  */
-import { Pipeline } from "@sluice/conversation";
+import { Pipeline, pauseMs } from "@sluice/conversation";
 import { quantile } from "../quantile.ts";
 import { type AgentOptions, FixedAgent, SluiceAgent } from "./pipeline/agent.ts";
 import { type TurnResult, VirtualCall } from "./pipeline/call.ts";
@@ -157,6 +157,8 @@ function play(profile: PipelineProfile, turns: number, seed: number, policy: "fi
       agent: policy === "fixed" ? new FixedAgent(options) : new SluiceAgent(options),
       turns: call,
       prepares: policy === "sluice",
+      pauseMs:
+        policy === "sluice" ? () => pauseMs(clock.now, pipeline.forecasts.of("stt"), pipeline.hearing) : undefined,
       forecast: policy === "sluice" ? pipeline.speech : undefined,
       fixedLeadMs: policy === "fixed" ? FIXED_LEAD_MS : 0,
       silenceMs: SILENCE_MS,

@@ -62,13 +62,16 @@ export class SluiceAgent implements Agent {
   }
 
   unprepare(): void {
-    if (this.#prepared) this.#close();
+    if (!this.#prepared) return;
+    this.#options.pipeline.hearing.handleMiss(1);
+    this.#close();
   }
 
   respond(words: string, listener: Listener): void {
     // What was said in the pause is all that was said: a caller who goes on takes the preparation back.
     if (!this.#prepared) this.#open(words, undefined);
     this.#prepared = false;
+    this.#options.pipeline.hearing.handleHit();
     this.#listener = listener;
     this.#answer!.handleCommitted(this.#options.clock.now);
     this.#settle();
@@ -81,16 +84,17 @@ export class SluiceAgent implements Agent {
   /** Recognition is told that the utterance is over; its words ask the model. */
   #open(words: string, sinceSpeechMs: number | undefined): void {
     const { clock, pipeline, hedges, onRecognise } = this.#options;
-    const { forecasts, eager, hedge, hedgeAt } = pipeline;
+    const { forecasts, eager, hedge, hedgeAt, hearing } = pipeline;
     this.#answer = new Answer({
       model: forecasts.of("llm"),
       voice: forecasts.of("tts"),
       ears: forecasts.of("stt"),
       sinceSpeechMs,
       eager,
-      ...(hedges && { hedge, hedgeAt }),
+      ...(hedges && { hedge, hedgeAt, second: forecasts.of("second llm") }),
     });
     onRecognise();
+    hearing.handleSpent(1);
     const tookMs = this.#turn!.sttMs(sinceSpeechMs ?? Infinity);
     const partialMs = sinceSpeechMs === undefined ? undefined : this.#turn!.partialMs();
     if (partialMs !== undefined && sinceSpeechMs !== undefined) {

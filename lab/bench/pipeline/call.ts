@@ -29,6 +29,7 @@ export interface CallOptions {
   readonly agent: Agent;
   readonly turns: readonly Turn[];
   readonly prepares: boolean;
+  readonly pauseMs: (() => number) | undefined;
   readonly forecast: Forecast | undefined;
   /** Held back before the first sample, whatever is known. */
   readonly fixedLeadMs: number;
@@ -86,6 +87,7 @@ export class VirtualCall {
       capabilities: PIPE,
       listens: true,
       prepares: options.prepares,
+      pauseMs: options.pauseMs,
       forecast: options.forecast,
       createId: (prefix) => `${prefix}_${++this.#ids}`,
       expiresAt: Infinity,

@@ -188,9 +188,41 @@ test("the second model is asked the sooner the oftener it wins, and late where n
   const [wins, loses] = [new Spending(account), new Spending(account)];
   for (let i = 0; i < 100; i++) wins.handleHit();
   for (let i = 0; i < 100; i++) loses.handleMiss(1);
-  near(asksAfter(spread(0, 4000), wins), 2600);
+  near(asksAfter(spread(0, 4000), wins), 2000); // half of the answers cost one request
   near(asksAfter(spread(0, 4000), loses), 3800); // the 85th percentile leaves too little to win: all are in vain
   near(asksAfter(spread(300, 400), wins), 395);
+});
+
+test("a second model has a forecast of its own, and is asked sooner where it is quick enough to win", () => {
+  const [model, second] = [new Forecast({ halfLifeCount: 1e6 }), new Forecast({ halfLifeCount: 1e6 })];
+  for (let i = 0; i < 200; i++) model.record(0, "firstToken", 300 + i);
+  const hedge = new Spending({ credit: 1000 });
+  for (let i = 0; i < 100; i++) hedge.handleHit();
+  const turn = () => {
+    const { answer, take } = scene({ model, second, hedge });
+    answer.handleWords(0, undefined);
+    answer.handleCommitted(0);
+    take(0);
+    const at = answer.pollTimeout()!;
+    take(at);
+    answer.handleText(at + 50, 2, "Here ");
+    return at;
+  };
+  const first = turn();
+  assert.ok(first > 480, `${first}`); // a request like the first could not win by much
+  for (let i = 0; i < 30; i++) turn();
+  assert.ok(Math.abs(second.quantile(0, "firstToken", 0.5)! - 50) < 2);
+  assert.ok(turn() < 430);
+});
+
+test("what guesses may cost is a share of all that is spent, not of the chances to guess", () => {
+  const hedge = new Spending({ share: 0.1 });
+  for (let i = 0; i < 200; i++) hedge.handleMiss(0);
+  for (let i = 0; i < 100; i++) {
+    hedge.handleSpent(2);
+    hedge.handleChance();
+  }
+  assert.ok(Math.abs(hedge.affordable - 0.2) < 0.01, `${hedge.affordable}`);
 });
 
 test("a model that fails before its first word is replaced at once; one without a substitute fails", () => {

@@ -6,6 +6,7 @@
 import type { Milli } from "./audio.ts";
 import { ClauseCutter, type ClauseOptions, DEFAULT_CLAUSES, isSpoken } from "./clause-cutter.ts";
 import type { Forecast } from "./forecast.ts";
+import { completeAfterMs, NEVER_MS } from "./preparation.ts";
 import type { Spending } from "./spending.ts";
 
 /** What an answer is made with. */
@@ -25,11 +26,13 @@ export interface AnswerOptions {
   readonly sinceSpeechMs?: Milli | undefined;
   /** The bound on words generated before a turn was over. */
   readonly eager: Spending;
+  /** What the second model takes; fed by this answer. */
+  readonly second?: Forecast | undefined;
   /** A second model may be asked when the first is late; the bound on how often. Default: there is none. */
   readonly hedge?: Spending | undefined;
   /**
    * A first token later than this quantile of the forecast is late; less: sooner answers, more requests. Default: the
-   * least, from 0.65 to 0.95, that keeps second requests in vain within `hedge`; 0.95 where the tail is short.
+   * least, from 0.5 to 0.95, that keeps second requests in vain within `hedge`; 0.95 where the tail is short.
    */
   readonly hedgeAt?: number | undefined;
 }
@@ -55,12 +58,8 @@ const SLOW_VOICE = 2;
 /** The first clause waits for punctuation as long as this many pieces of text probably take. */
 const FIRST_CLAUSE_TOKENS = 3;
 const FIRST_CLAUSE_MS: Milli = 300;
-/** A partial transcript is taken for the whole once as much silence passed as this share of them needed to be complete. */
-const COMPLETE = 0.2;
-/** What is recorded for a transcript of which no partial ever was complete. */
-const NEVER_MS: Milli = 60_000;
-/** Whatever guesses cost: most answers cost one request, and the far tail is cut where a second model is configured. */
-const HEDGE_SOONEST = 0.65;
+/** Whatever guesses cost: half of the answers cost one request, and the far tail is cut where a second model is configured. */
+const HEDGE_SOONEST = 0.5;
 const HEDGE_LATEST = 0.95;
 
 interface Run {
@@ -106,11 +105,18 @@ function plain(text: string): string {
     .trim();
 }
 
-/** How late a first token is when a second model pays: where a fresh request could not win by much, only the far tail is. */
-function affordableDelay(quantile: (q: number) => Milli | undefined, hedge: Spending): Milli | undefined {
+/**
+ * How late a first token is when a second model pays: where a fresh request, which takes `freshMs`, could not win by much, only
+ * the far tail is.
+ */
+function affordableDelay(
+  quantile: (q: number) => Milli | undefined,
+  freshMs: Milli | undefined,
+  hedge: Spending,
+): Milli | undefined {
   const soonest = quantile(Math.min(HEDGE_LATEST, Math.max(HEDGE_SOONEST, 1 - hedge.affordable)));
   const latest = quantile(HEDGE_LATEST);
-  const usual = quantile(0.5);
+  const usual = freshMs ?? quantile(0.5);
   if (soonest === undefined || latest === undefined || usual === undefined) return undefined;
   return latest - soonest >= usual / 2 ? soonest : latest;
 }
@@ -317,8 +323,8 @@ export class Answer {
   #completeAt(): Milli | undefined {
     if (this.#heard || this.#committedAt !== undefined || !this.#partial || this.#voiceEndedAt === undefined) return;
     if (this.#partial.words === this.#guess || !isSpoken(this.#partial.words)) return undefined;
-    const afterMs = this.#options.ears?.quantile(this.#voiceEndedAt, "partial", COMPLETE);
-    return afterMs === undefined || afterMs >= NEVER_MS / 2 ? undefined : this.#voiceEndedAt + afterMs;
+    const afterMs = completeAfterMs(this.#options.ears, this.#voiceEndedAt);
+    return afterMs === undefined ? undefined : this.#voiceEndedAt + afterMs;
   }
 
   /** How much silence it took for a partial transcript to be the whole one. */
@@ -377,6 +383,7 @@ export class Answer {
     const [run] = this.#runs;
     if (this.#committedAt === undefined || this.#heard === undefined || !run || this.#adopted !== undefined) return;
     if (run.early) this.#options.eager.handleHit();
+    this.#options.hedge?.handleChance();
     this.#adopted = run.id;
     this.#commands.push({ kind: "adopt", run: run.id });
   }
@@ -384,11 +391,11 @@ export class Answer {
   /** The first to answer is the one that counts. */
   #handleFirstToken(now: Milli, run: Run): void {
     run.firstTokenAt = now;
-    if (!run.second) this.#options.model.record(now, "firstToken", now - run.startedAt);
+    this.#forecastOf(run)?.record(now, "firstToken", now - run.startedAt);
     const slower = this.#runs.filter((other) => other !== run);
     for (const other of slower) {
       // What it would have taken is not known; at least this long.
-      if (!other.second) this.#options.model.record(now, "firstToken", now - other.startedAt);
+      this.#forecastOf(other)?.record(now, "firstToken", now - other.startedAt);
       this.#forget(other);
     }
     if (slower.length === 0) return;
@@ -418,11 +425,16 @@ export class Answer {
   }
 
   #lateAt(run: Run): Milli | undefined {
-    const { hedge, hedgeAt, model } = this.#options;
+    const { hedge, hedgeAt, model, second } = this.#options;
     if (!hedge?.allowed || this.#hedged || this.#committedAt === undefined || run.firstTokenAt !== undefined) return;
     const quantile = (q: number) => model.quantile(run.startedAt, "firstToken", q);
-    const late = hedgeAt === undefined ? affordableDelay(quantile, hedge) : quantile(hedgeAt);
+    const freshMs = second?.quantile(run.startedAt, "firstToken", 0.5);
+    const late = hedgeAt === undefined ? affordableDelay(quantile, freshMs, hedge) : quantile(hedgeAt);
     return late === undefined ? undefined : Math.max(run.startedAt + late, this.#committedAt);
+  }
+
+  #forecastOf(run: Run): Forecast | undefined {
+    return run.second ? this.#options.second : this.#options.model;
   }
 
   /** What it wrote is of no use. */

@@ -70,6 +70,8 @@ export interface ConversationOptions {
   readonly detectsEnds?: boolean;
   /** The engine can prepare an answer before the turn is over. Default false. */
   readonly prepares?: boolean;
+  /** Silence after which it is asked to, as every utterance begins. Default 96 ms. */
+  readonly pauseMs?: (() => Milli) | undefined;
   /** What the engine took of late; fed, and read for the lead. Default: nothing is known, and nothing held back. */
   readonly forecast?: Forecast | undefined;
   /** MCP servers that every conversation has. Default none. */
@@ -839,6 +841,7 @@ export class Conversation {
     const audio_start_ms = Math.round(audioStartMs);
     this.#send({ type: "input_audio_buffer.speech_started", audio_start_ms, item_id: itemId });
     this.#idle.handleActivity();
+    if (this.#preparesAnswers && this.#options.pauseMs) this.#listener.configure(this.#listenerOptions(this.#session));
     if (this.#session.audio.input.turn_detection?.interrupt_response === false) return;
     if (this.#activeId !== undefined) this.#stopResponse(now, this.#activeId, "turn_detected");
     this.#silence(now);
@@ -886,7 +889,9 @@ export class Conversation {
     const answers = session.type !== "transcription" && session.audio.input.turn_detection?.create_response !== false;
     this.#preparesAnswers = this.#options.prepares === true && answers;
     const judges = this.#options.detectsEnds === true && options?.eagerness !== undefined;
-    return options && (this.#preparesAnswers || judges) ? { ...options, pauseMs: PAUSE_MS } : options;
+    if (!options || !(this.#preparesAnswers || judges)) return options;
+    // A turn detector is asked in the same pause, and has learnt from longer ones.
+    return { ...options, pauseMs: judges ? PAUSE_MS : (this.#options.pauseMs?.() ?? PAUSE_MS) };
   }
 
   #judge(itemId: string, silenceMs: Milli): void {

@@ -168,6 +168,8 @@ export interface SpeechSession {
    * so nothing of it may have an effect before. An abort says that the caller went on.
    */
   readonly prepare?: ((request: Omit<SpeechRequest, "began">, signal: AbortSignal) => void) | undefined;
+  /** Silence after which {@link SpeechSession.prepare} is worth its price now. Default 96 ms. */
+  readonly pauseMs?: (() => Milli) | undefined;
   close(): void;
 }
 

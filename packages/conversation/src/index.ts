@@ -21,6 +21,7 @@ export * from "./link.ts";
 export type { CallerAudio } from "./memory.ts";
 export { Pipeline, type PipelineOptions } from "./pipeline.ts";
 export type { TurnReport } from "./playout.ts";
+export { PAUSE_MS, pauseMs } from "./preparation.ts";
 export { type Prosody, ProsodyMeter } from "./prosody.ts";
 export type {
   ConversationSnapshot,

@@ -10,6 +10,8 @@ export interface PipelineOptions {
   readonly hedgeAt?: number | undefined;
   /** Share of the requests that may go to the second model in vain, 0 to 1. Default 0.15. */
   readonly hedgeShare?: number | undefined;
+  /** Share of the recognitions that may be told too soon that the utterance is over, 0 to 1. Default 0.6. */
+  readonly hearingShare?: number | undefined;
 }
 
 /** Shared by all sessions of one agent. */
@@ -18,11 +20,13 @@ export class Pipeline {
   readonly eager: Spending;
   readonly hedge: Spending;
   readonly hedgeAt: number | undefined;
+  readonly hearing: Spending;
 
-  constructor({ eagerShare = 0.15, hedgeShare = 0.15, hedgeAt }: PipelineOptions = {}) {
+  constructor({ eagerShare = 0.15, hedgeShare = 0.15, hearingShare = 0.6, hedgeAt }: PipelineOptions = {}) {
     this.eager = new Spending({ share: eagerShare });
     this.hedgeAt = hedgeAt;
     this.hedge = new Spending({ share: hedgeShare, credit: 20, halfLife: 500 });
+    this.hearing = new Spending({ share: hearingShare, credit: 20, halfLife: 500 });
   }
 
   /** What the agent as a whole takes: the end of turns, and the lead that its speech wants. */

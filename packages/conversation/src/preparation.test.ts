@@ -4,6 +4,8 @@ import { test } from "node:test";
 import type { SessionPatch } from "@sluice/realtime";
 import { Forecast } from "./forecast.ts";
 import type { LinkCapabilities } from "./link.ts";
+import { NEVER_MS, pauseMs } from "./preparation.ts";
+import { Spending } from "./spending.ts";
 import { clientPlayout, Scene, serverPlayout, tone } from "./testing.ts";
 
 const timeline: SessionPatch = { sluice: { timeline: true } } as SessionPatch;
@@ -30,6 +32,45 @@ test("in a pause an answer is prepared, taken back when the caller goes on, and 
   assert.deepEqual(kinds(talk), ["unprepare"]);
   talk.caller(700, false);
   assert.deepEqual(kinds(talk), ["prepare", "respond"]);
+});
+
+test("ears whose words are waited for are told of a pause sooner, unless they decode as they listen, or too much was in vain", () => {
+  const heard = (wordsMs: number, partialMs: number | undefined) => {
+    const ears = new Forecast();
+    for (let turn = 0; turn < 40; turn++) {
+      ears.record(0, "sttFinal", wordsMs);
+      if (partialMs !== undefined) ears.record(0, "partial", partialMs);
+    }
+    return ears;
+  };
+  const rich = new Spending();
+  assert.equal(pauseMs(0, new Forecast(), rich), 96);
+  assert.equal(pauseMs(0, heard(400, undefined), rich), 48);
+  assert.equal(pauseMs(0, heard(400, NEVER_MS), rich), 48);
+  assert.equal(pauseMs(0, heard(400, 200), rich), 96);
+  assert.equal(pauseMs(0, heard(100, undefined), rich), 96);
+  const poor = new Spending({ credit: 1 });
+  poor.handleSpent(2);
+  poor.handleMiss(2);
+  assert.equal(pauseMs(0, heard(400, undefined), poor), 96);
+});
+
+test("each utterance asks anew after how much silence an answer is worth its price", () => {
+  let wanted = 48;
+  const talk = new Scene(serverPlayout, timeline, true, [], { prepares: true, pauseMs: () => wanted });
+  const silences = () =>
+    talk.commands.splice(0).flatMap((command) => (command.kind === "prepare" ? [command.request.sinceSpeechMs!] : []));
+  talk.caller(1000, true);
+  talk.caller(700, false);
+  const { responseId } = talk;
+  const [first] = silences();
+  assert.ok(first! >= 48 && first! < 80, `${first}`);
+  wanted = 96;
+  talk.conversation.handleEngineEnded(talk.now, responseId);
+  talk.caller(1000, true);
+  talk.caller(700, false);
+  const [second] = silences();
+  assert.ok(second! >= 96 && second! < 128, `${second}`);
 });
 
 test("nothing is prepared where no answer comes by itself, or another is under way", () => {

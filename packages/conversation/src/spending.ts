@@ -1,4 +1,4 @@
-/** What is spent on a guess, kept to a share: words generated before a turn was over, requests made twice. */
+/** What is spent on a guess, kept to a share: words generated before a turn was over, requests made twice or too soon. */
 
 /** Bounds of a {@link Spending}. */
 export interface SpendingOptions {
@@ -18,6 +18,7 @@ export class Spending {
   readonly #options: SpendingOptions;
   #spent = 0;
   #wasted = 0;
+  #chances = 0;
   #vain = 1; // share of the guesses that were none, of late; before there is experience, all are
   /** Of all time, for metrics. */
   readonly total = { spent: 0, wasted: 0, hits: 0, misses: 0 };
@@ -42,9 +43,15 @@ export class Spending {
     return this.#spent === 0 ? 0 : this.#wasted / this.#spent;
   }
 
-  /** The share of chances on which a guess may be made, so that those in vain stay within the bound. */
+  /** The share of chances on which a guess may be made, so that those in vain stay within the bound of what is spent. */
   get affordable(): number {
-    return Math.min(1, this.#options.share / Math.max(this.#vain, 0.01));
+    const spentPerChance = this.#chances < 1 ? 1 : Math.max(1, this.#spent / this.#chances);
+    return Math.min(1, (this.#options.share * spentPerChance) / Math.max(this.#vain, 0.01));
+  }
+
+  /** A guess that costs one unit might be made, or was. */
+  handleChance(): void {
+    this.#chances += 1;
   }
 
   /** `units` were spent; whether in vain is not known yet. */
@@ -52,6 +59,7 @@ export class Spending {
     const fade = 2 ** (-units / this.#options.halfLife);
     this.#spent = this.#spent * fade + units;
     this.#wasted *= fade;
+    this.#chances *= fade;
     this.total.spent += units;
   }
 

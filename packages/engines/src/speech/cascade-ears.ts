@@ -7,6 +7,7 @@ import {
   SAMPLES_PER_MS,
   type SpeechEvent,
   type SpeechToText,
+  type Spending,
   type SttEvent,
   type SttOptions,
 } from "@sluice/conversation";
@@ -27,6 +28,7 @@ type Speech = Extract<ContextPart, { readonly kind: "audio" }>;
 /** The ears of one conversation; deaf without an engine. */
 export class Ears {
   readonly #forecast: Forecast | undefined;
+  readonly #spending: Spending | undefined;
   readonly #stt: SpeechToText | undefined;
   readonly #signal: AbortSignal;
   readonly #hearings = new Map<string, Hearing>();
@@ -36,8 +38,9 @@ export class Ears {
   /** Told what an utterance that is listened to sounds like so far. */
   onPartial: (itemId: string, words: string) => void = () => {};
 
-  constructor(stt: SpeechToText | undefined, signal: AbortSignal, forecast?: Forecast) {
+  constructor(stt: SpeechToText | undefined, signal: AbortSignal, forecast?: Forecast, spending?: Spending) {
     this.#forecast = forecast;
+    this.#spending = spending;
     this.#stt = stt;
     this.#signal = signal;
   }
@@ -59,6 +62,7 @@ export class Ears {
       onEvent: (event) => events.push(event),
       onPartial: (words) => this.onPartial(itemId, words),
       onTook: (ms) => this.#forecast?.record(performance.now(), "sttFinal", ms),
+      spending: this.#spending,
     });
     this.#hearings.set(itemId, hearing);
     const words = hearing.follow(audio);

@@ -2,7 +2,7 @@
  * One utterance while it is spoken. When it is probably over, recognition is told that it is, so that its last words cost no
  * time when it really is; when the caller goes on, it is begun anew from the whole, as half a sentence is heard worse.
  */
-import type { Milli, Pcm, SpeechToText, SttEvent, SttOptions } from "@sluice/conversation";
+import type { Milli, Pcm, SpeechToText, Spending, SttEvent, SttOptions } from "@sluice/conversation";
 import { Channel, LEFT, orAborted, untilAborted } from "../channel.ts";
 import { finalText } from "./cascade-transcript.ts";
 
@@ -16,6 +16,8 @@ export interface HearingOptions {
   readonly onPartial: (words: string) => void;
   /** How long the words came after the end of the audio. */
   readonly onTook: (ms: Milli) => void;
+  /** The account of those who were told too soon. */
+  readonly spending?: Spending | undefined;
 }
 
 interface Attempt {
@@ -51,11 +53,14 @@ export class Hearing {
       this.#pieces.push(pcm);
       if (!this.#settled) this.#attempt.audio.push(pcm);
     }
-    return this.settle();
+    const words = this.settle();
+    if (!this.#options.signal.aborted) this.#options.spending?.handleHit();
+    return words;
   }
 
   /** The words of what was said so far, as if that were all. What follows is silence, until {@link Hearing.resume}. */
   settle(): Promise<string | undefined> {
+    if (!this.#settled) this.#options.spending?.handleSpent(1);
     this.#settled = true;
     this.#attempt.endedAt ??= performance.now();
     this.#attempt.audio.end();
@@ -66,6 +71,7 @@ export class Hearing {
   resume(): void {
     if (!this.#settled) return;
     this.#settled = false;
+    this.#options.spending?.handleMiss(1);
     this.#attempt.abort.abort(LEFT);
     this.#attempt = this.#begin();
   }

@@ -396,6 +396,7 @@ test("cascade: an answer is begun in the pause, first clause included, and taken
   assert.equal(events.filter(({ kind }) => kind === "toolCall").length, 1);
   assert.equal(events.filter(({ kind }) => kind === "inputTranscript").length, 1);
   assert.deepEqual({ ...pipeline.eager.total, spent: 0 }, { spent: 0, wasted: 0, hits: 1, misses: 0 });
+  assert.deepEqual(pipeline.hearing.total, { spent: 1, wasted: 0, hits: 1, misses: 0 });
 });
 
 test("cascade: a caller who goes on is heard anew from the whole, and what was prepared is void", async () => {
@@ -416,6 +417,7 @@ test("cascade: a caller who goes on is heard anew from the whole, and what was p
   assert.equal(transcriptOf(events), REPLY);
   assert.equal(pipeline.eager.total.misses, 1);
   assert.ok(pipeline.eager.total.wasted > 0);
+  assert.deepEqual(pipeline.hearing.total, { spent: 2, wasted: 1, hits: 1, misses: 1 });
 });
 
 test("cascade: an answer that was prepared for something else is not given", async () => {

@@ -11,6 +11,7 @@ import {
   type Milli,
   type Pcm,
   Pipeline,
+  pauseMs,
   type SpeechEvent,
   type SpeechRequest,
   type SpeechSession,
@@ -51,7 +52,9 @@ export interface CascadeOptions {
   /** What the engines take and what guesses cost, shared with others and shown. Default: this agent's own. */
   readonly pipeline?: Pipeline | undefined;
   /** By which names the engines' forecasts are kept. */
-  readonly names?: { readonly stt?: string; readonly llm?: string; readonly tts?: string } | undefined;
+  readonly names?:
+    | { readonly stt?: string; readonly llm?: string; readonly fallbackLlm?: string; readonly tts?: string }
+    | undefined;
   /** Said when an answer fails before it began to sound; default none. */
   readonly apology?: string | undefined;
   /** What the agent can do, in a sentence for a person. */
@@ -97,6 +100,7 @@ interface Prepared {
 
 class CascadeSession implements SpeechSession {
   readonly prepare: SpeechSession["prepare"];
+  readonly pauseMs: SpeechSession["pauseMs"];
   readonly #options: CascadeOptions;
   readonly #shared: Shared;
   readonly #closed = new AbortController();
@@ -109,7 +113,9 @@ class CascadeSession implements SpeechSession {
     this.#options = options;
     this.#shared = shared;
     this.#opened = AbortSignal.any([opened, this.#closed.signal]);
-    this.#ears = new Ears(options.stt, this.#opened, this.#forecast("stt"));
+    const { hearing } = shared.pipeline;
+    this.#ears = new Ears(options.stt, this.#opened, this.#forecast("stt"), hearing);
+    this.pauseMs = () => pauseMs(performance.now(), this.#forecast("stt"), hearing);
     this.#ears.onPartial = (itemId, words) => {
       if (this.#prepared?.itemId === itemId) this.#prepared.reply.handlePartial(words);
     };
@@ -250,14 +256,16 @@ class CascadeSession implements SpeechSession {
       ears: this.#forecast("stt"),
       sinceSpeechMs: request.sinceSpeechMs,
       eager,
+      second: fallbackLlm && this.#forecast("fallbackLlm"),
       hedge: fallbackLlm && hedge,
       hedgeAt,
     });
   }
 
-  #forecast(engine: "stt" | "llm" | "tts") {
+  #forecast(engine: "stt" | "llm" | "fallbackLlm" | "tts") {
     const name = this.#options.names?.[engine];
-    return this.#shared.pipeline.forecasts.of(name === undefined ? engine : `${engine} ${name}`);
+    const kind = engine === "fallbackLlm" ? "second llm" : engine;
+    return this.#shared.pipeline.forecasts.of(name === undefined ? kind : `${kind} ${name}`);
   }
 
   #acknowledge(

@@ -151,6 +151,7 @@ export class Call implements LinkListener {
       listens: this.#engine.listen !== undefined,
       detectsEnds: options.engines.turn !== undefined,
       prepares: this.#engine.listen !== undefined && this.#engine.prepare !== undefined,
+      pauseMs: this.#engine.pauseMs,
       forecast: options.pipeline?.speech,
       mcpServers: options.engines.toolServers?.configured,
       createId: options.createId,

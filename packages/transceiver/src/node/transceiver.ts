@@ -368,11 +368,19 @@ const SHOWN_QUANTILES = [0.5, 0.9, 0.95, 0.99] as const;
 
 function showPipeline(metrics: Metrics, pipeline: Pipeline, now: () => Milli): void {
   metrics.addForecast(() => pipeline.forecasts.entries(now(), SHOWN_QUANTILES));
-  const { eager, hedge } = pipeline;
+  const { eager, hedge, hearing } = pipeline;
   metrics.addSource("eager_answers_total", "Answers begun before their turn was over.", () => ({
     adopted: eager.total.hits,
     dropped: eager.total.misses,
   }));
+  metrics.addSource(
+    "recognitions_total",
+    "Recognitions told that their utterance is over, and whether it was.",
+    () => ({
+      used: hearing.total.hits,
+      dropped: hearing.total.misses,
+    }),
+  );
   metrics.addSource("model_tokens_total", "Pieces of text that the model wrote.", () => ({
     used: eager.total.spent - eager.total.wasted,
     wasted: eager.total.wasted,
