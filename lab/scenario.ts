@@ -6,7 +6,7 @@ import { createDelays, createRandom } from "@sluice/engines";
 import { networkProfile } from "@sluice/netem";
 import { VirtualTime } from "./call/virtual-time.ts";
 import { type CallRecord, placeVirtualCall, type VirtualCall } from "./call.ts";
-import { CALLER, INFERENCE } from "./profiles/inference.ts";
+import { afterTold, CALLER, INFERENCE } from "./profiles/inference.ts";
 import { type CallScore, type SaidTurn, scoreCall } from "./score.ts";
 import { concatenate, silence } from "./speech.ts";
 import { createToneAgent } from "./tone-speech/engines.ts";
@@ -79,7 +79,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   const hesitate = createDelays(CALLER.hesitation, random);
   let replies = Math.floor(random() * REPLIES.length);
   const speech = createToneAgent({
-    profile: INFERENCE[scenario.inference],
+    profile: afterTold(INFERENCE[scenario.inference]),
     seed,
     reply: () => REPLIES[replies++ % REPLIES.length]!,
     sleep: time.sleep,

@@ -4,7 +4,7 @@ import { createScriptedVad } from "@sluice/engines";
 import { createKeyRing, createServerId, generateKey } from "@sluice/routing";
 import { serveTransceiver } from "@sluice/transceiver";
 import { pino } from "pino";
-import { INFERENCE } from "../profiles/inference.ts";
+import { afterTold, INFERENCE } from "../profiles/inference.ts";
 import { createToneAgent } from "../tone-speech/engines.ts";
 import { ANSWER } from "./words.ts";
 
@@ -19,7 +19,7 @@ const transceiver = await serveTransceiver({
   apiKey: undefined,
   engines: {
     vad: createScriptedVad(),
-    speech: createToneAgent({ profile: INFERENCE.fast, seed: 1, reply: () => ANSWER }),
+    speech: createToneAgent({ profile: afterTold(INFERENCE.fast), seed: 1, reply: () => ANSWER }),
   },
   model: "tones",
   version: "0.0.0",

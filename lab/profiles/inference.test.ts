@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createDelays, createRandom } from "@sluice/engines";
 import { quantile } from "../quantile.ts";
-import { CALLER, INFERENCE, LLM_FIRST, STT, TTS_FIRST } from "./inference.ts";
+import { afterTold, CALLER, INFERENCE, LLM_FIRST, STT, TTS_FIRST } from "./inference.ts";
 
 test("delays drawn from a profile have the quantiles that were published", () => {
   for (const published of [...Object.values(STT), ...Object.values(LLM_FIRST), ...Object.values(TTS_FIRST)]) {
@@ -18,6 +18,14 @@ test("delays drawn from a profile have the quantiles that were published", () =>
         `${quantile(drawn, q)} is not ${told}: ${published.source}`,
       );
   }
+});
+
+test("of a published time counts what comes after recognition was told that the utterance is over", () => {
+  const { source: _, ...slow } = afterTold(INFERENCE.slow).sttFinal;
+  assert.deepEqual(slow, { min: 220, p50: 437, p95: 765, p99: 1455, max: 1455 });
+  // Ears that decode as they listen are told sooner, and have their words no sooner.
+  const { source: __, ...quick } = afterTold(INFERENCE.fast).sttFinal;
+  assert.deepEqual(quick, { min: 84, p50: 151, p95: 202, p99: 230, max: 230 });
 });
 
 test("every figure says where it is from", () => {

@@ -2,6 +2,7 @@
  * How long real models take, as published, for the scripted engines: one copy for scenarios, benches and the report. A
  * quantile that the source does not tell is left out, and then stands at the one before it (`createDelays`).
  */
+import { PAUSE_MS } from "@sluice/conversation";
 import type { Quantiles } from "@sluice/engines";
 
 /** Delays in milliseconds and where they were published. */
@@ -23,9 +24,9 @@ export interface InferenceProfile {
   readonly name: string;
   /** What it stands for, for a person. */
   readonly about: string;
-  /** End of speech to the final transcript. */
+  /** End of speech to the final transcript, told as {@link STT_TOLD_MS} says. */
   readonly sttFinal: Published;
-  /** Speech between two partial transcripts. */
+  /** Speech between two partial transcripts; 0: there are none. */
   readonly sttPartialEveryMs: number;
   /** Request to the first token. */
   readonly llmFirst: Published;
@@ -51,6 +52,18 @@ const CHUNKS = "pieces as streaming voices send them, 40 to 400 ms; factor as as
  * VADUserStoppedSpeakingFrame - stop_secs"; `vad_stop_secs` 0.2).
  */
 export const STT_TOLD_MS = 200;
+
+/**
+ * The same for an engine that is told by the pipeline itself: from that moment on. Ears with partials decode as they listen,
+ * have their words no sooner than was published, and are told after `PAUSE_MS` at the soonest.
+ */
+export function afterTold(profile: InferenceProfile): InferenceProfile {
+  const { min = 0, p50, p95 = p50, p99 = p95, max = p99, source } = profile.sttFinal;
+  const before = profile.sttPartialEveryMs > 0 ? PAUSE_MS : STT_TOLD_MS;
+  const after = (ms: number) => Math.max(0, ms - before);
+  const sttFinal = { min: after(min), p50: after(p50), p95: after(p95), p99: after(p99), max: after(max), source };
+  return { ...profile, sttFinal };
+}
 
 /** Speech to text: end of the voice to its final words, told as {@link STT_TOLD_MS} says. */
 export const STT = {
@@ -141,7 +154,7 @@ export const INFERENCE = {
     name: "slow",
     about: "everything from one general vendor, with long tails",
     sttFinal: STT.slow,
-    sttPartialEveryMs: 200,
+    sttPartialEveryMs: 0,
     llmFirst: LLM_FIRST.usual,
     llmWord: LLM_WORD.usual,
     ttsFirst: TTS_FIRST.slow,

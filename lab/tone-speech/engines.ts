@@ -11,7 +11,7 @@ import type { InferenceProfile } from "../profiles/inference.ts";
 import { transcribeTones } from "./listen.ts";
 import { GAP_MS, speakTones } from "./voice.ts";
 
-/** Settings of {@link createToneAgent}. */
+/** Settings of {@link createToneAgent}; its `sttFinal` runs from the moment at which it is told that the utterance is over. */
 export interface ToneAgentOptions {
   readonly profile: Pick<
     InferenceProfile,
