@@ -1,49 +1,69 @@
 /**
- * Makes the npm package of one platform: `node native/package.mjs LIBRARY PLATFORM ARCH [gnu|musl]` lays
- * `native/npm/quic-PLATFORM-ARCH[-LIBC]` with `quic.node` in it. `node native/package.mjs pin` writes those that are there into the
- * transceiver's optional dependencies, so that npm installs the one that fits.
+ * Makes the npm package of one platform, with all addons in it: `node native/package.mjs FOLDER PLATFORM ARCH [gnu|musl]` takes the
+ * libraries that cargo built in FOLDER (its `target/release`) and lays `native/npm/native-PLATFORM-ARCH[-LIBC]`. `node
+ * native/package.mjs pin` writes those that are there into the optional dependencies of the packages that load them, so that npm
+ * installs the one that fits. `--root FOLDER`: another checkout than this one.
  */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { nativeFolder } from "./cargo.mjs";
 
-const transceiverFile = join(nativeFolder, "..", "packages", "transceiver", "package.json");
-const transceiver = JSON.parse(readFileSync(transceiverFile, "utf8"));
-const packages = join(nativeFolder, "npm");
+const ADDONS = ["quic", "srtp", "udp"];
+/** Who loads them. */
+const LOADERS = ["transceiver", "udp"];
 
-const [library, os, cpu, libc] = process.argv.slice(2);
-if (library === "pin") pin();
+const { values, positionals } = parseArgs({
+  options: { root: { type: "string", default: join(nativeFolder, "..") } },
+  allowPositionals: true,
+});
+const packages = join(values.root, "native", "npm");
+const manifestOf = (name) => join(values.root, "packages", name, "package.json");
+const { version } = JSON.parse(readFileSync(manifestOf("transceiver"), "utf8"));
+
+const [folder, os, cpu, libc] = positionals;
+if (folder === "pin") pin();
 else lay();
 
 function lay() {
-  if (!library || !os || !cpu || (os === "linux") !== (libc !== undefined) || !existsSync(library)) {
-    console.error("usage: node native/package.mjs LIBRARY PLATFORM ARCH [gnu|musl]");
+  const libraries = ADDONS.map((addon) => [addon, folder && os && join(folder, libraryName(addon))]);
+  const missing = libraries.filter(([, file]) => !file || !existsSync(file)).map(([addon, file]) => file ?? addon);
+  if (missing.length > 0 || !cpu || (os === "linux") !== (libc !== undefined)) {
+    console.error(`usage: node native/package.mjs FOLDER PLATFORM ARCH [gnu|musl]; missing: ${missing.join(", ")}`);
     process.exit(2);
   }
-  const name = ["quic", os, cpu, libc].filter(Boolean).join("-");
-  const folder = join(packages, name);
-  mkdirSync(folder, { recursive: true });
-  copyFileSync(library, join(folder, "quic.node"));
-  copyFileSync(join(nativeFolder, "..", "LICENSE"), join(folder, "LICENSE"));
+  const name = ["native", os, cpu, libc].filter(Boolean).join("-");
+  const target = join(packages, name);
+  mkdirSync(target, { recursive: true });
+  for (const [addon, file] of libraries) copyFileSync(file, join(target, `${addon}.node`));
+  copyFileSync(join(values.root, "LICENSE"), join(target, "LICENSE"));
   const manifest = {
     name: `@sluice/${name}`,
-    version: transceiver.version,
-    description: `The QUIC engine of @sluice/transceiver for ${[os, cpu, libc].filter(Boolean).join(" ")}.`,
+    version,
+    description: `QUIC, SRTP and batches of UDP for Sluice on ${[os, cpu, libc].filter(Boolean).join(" ")}.`,
     license: "MIT",
-    main: "quic.node",
-    files: ["quic.node"],
+    files: ADDONS.map((addon) => `${addon}.node`),
     os: [os],
     cpu: [cpu],
     ...(libc && { libc: [libc === "gnu" ? "glibc" : libc] }),
   };
-  writeFileSync(join(folder, "package.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
-  console.log(folder);
+  writeFileSync(join(target, "package.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
+  console.log(target);
+}
+
+/** What cargo calls an addon's library on this platform. */
+function libraryName(addon) {
+  if (os === "win32") return `sluice_${addon}.dll`;
+  return `libsluice_${addon}.${os === "darwin" ? "dylib" : "so"}`;
 }
 
 function pin() {
   const names = readdirSync(packages).sort();
-  const engines = Object.fromEntries(names.map((name) => [`@sluice/${name}`, transceiver.version]));
-  const optionalDependencies = { ...transceiver.optionalDependencies, ...engines };
-  writeFileSync(transceiverFile, `${JSON.stringify({ ...transceiver, optionalDependencies }, undefined, 2)}\n`);
+  const addons = Object.fromEntries(names.map((name) => [`@sluice/${name}`, version]));
+  for (const loader of LOADERS) {
+    const manifest = JSON.parse(readFileSync(manifestOf(loader), "utf8"));
+    const optionalDependencies = { ...manifest.optionalDependencies, ...addons };
+    writeFileSync(manifestOf(loader), `${JSON.stringify({ ...manifest, optionalDependencies }, undefined, 2)}\n`);
+  }
   console.log(names.join("\n"));
 }

@@ -126,6 +126,59 @@ test("compose names services, volumes and ports that there are", () => {
   }
 });
 
+test("the image is of known steps, and has every native addon where its loader looks, built for its C library", () => {
+  const steps = read("Dockerfile")
+    .split("\n")
+    .filter((line) => line.trim() !== "" && !line.startsWith("#"))
+    .map((line) => line.split(" "));
+  const stages: { readonly image: string; readonly name: string | undefined }[] = [];
+  const copied: string[] = [];
+  for (const [step, ...words] of steps) {
+    assert.match(step!, /^(FROM|WORKDIR|COPY|RUN|USER|ENV|ENTRYPOINT|CMD)$/);
+    if (step === "FROM") stages.push({ image: words[0]!, name: words[1] === "AS" ? words[2] : undefined });
+    const from = step === "COPY" && words.find((word) => word.startsWith("--from="))?.slice("--from=".length);
+    if (!from) continue;
+    assert.ok(
+      stages.slice(0, -1).some(({ name }) => name === from),
+      `no stage ${from} before`,
+    );
+    if (from === "native") copied.push(words.slice(1).join(" "));
+  }
+  const root = join(deploy, "..");
+  const addons = readFileSync(join(root, "native", "build.mjs"), "utf8").matchAll(
+    /crate: "sluice-(\w+)",\s+file: "(\S+)",\s+folder: "(\w+)"/g,
+  );
+  const wanted = [...addons].map(
+    ([, crate, file, folder]) => `/native/target/release/libsluice_${crate}.so packages/${folder}/native/${file}`,
+  );
+  assert.equal(wanted.length, 3);
+  assert.deepEqual(copied.sort(), wanted.sort());
+  const systems = stages.map(({ image }) => /-slim-(\w+)$|-(\w+)-slim$/.exec(image)?.slice(1).find(Boolean));
+  assert.deepEqual(new Set(systems), new Set(["trixie"]));
+  const release = readFileSync(join(root, ".github", "workflows", "release.yml"), "utf8");
+  const compilers = [...`${stages[0]!.image} ${release}`.matchAll(/rust:(\d+\.\d+)/g)].map(([, version]) => version);
+  assert.equal(new Set(compilers).size, 1, "the image and the release are of one compiler");
+});
+
+test("the release builds, loads and publishes an addon package for every platform", () => {
+  const { jobs } = parse(readFileSync(join(deploy, "..", ".github", "workflows", "release.yml"), "utf8")) as {
+    jobs: Record<string, { strategy?: { matrix: { include: Record<string, string>[] } }; steps: { run?: string }[] }>;
+  };
+  const platforms = Object.values(jobs).flatMap(({ strategy }) => strategy?.matrix.include ?? []);
+  const names = platforms.map(({ os = "linux", arch, libc }) => [os, arch, libc].filter(Boolean).join("-"));
+  assert.equal(new Set(names).size, 7);
+  for (const job of ["linux", "others"]) {
+    const commands = jobs[job]!.steps.map(({ run }) => run ?? "").join("\n");
+    assert.match(commands, /cargo build --release --locked --workspace/);
+    assert.match(commands, /node native\/package\.mjs native\/target\/release /);
+    assert.match(commands, /node \/?native\/load\.mjs \/?native\/npm\/native-/);
+  }
+  assert.match(
+    jobs.publish!.steps.map(({ run }) => run ?? "").join("\n"),
+    /native\/package\.mjs pin[\s\S]*npm publish/,
+  );
+});
+
 test("every pod runs as nobody, writes nowhere, asks for what it needs, and knows no API server", () => {
   assert.deepEqual(workloads.map(({ metadata }) => metadata.name).sort(), ["redis", "relay", "transceiver"]);
   for (const workload of workloads) {

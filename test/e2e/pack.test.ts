@@ -2,10 +2,20 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
+import { nativePackageName } from "@sluice/udp";
 
 const root = join(import.meta.dirname, "..", "..");
 const LIBRARIES = ["routing", "udp", "realtime", "conversation", "engines", "relay", "transceiver", "client"];
@@ -14,10 +24,46 @@ const npm = (cwd: string, ...args: string[]) => {
   execFileSync("npm", args, { cwd, stdio: ["ignore", "ignore", "pipe"] });
 };
 
+/** As `npm ci` built them here; a release builds them for every platform. */
+const ADDONS = { quic: "transceiver", srtp: "transceiver", udp: "udp" } as const;
+const builds = Object.entries(ADDONS).map(
+  ([name, loader]) => [name, join(root, "packages", loader, "native", `${name}.node`)] as const,
+);
+const skip = builds.every(([, file]) => existsSync(file)) ? false : "not run: npm ci built no native addons here";
+
+/** The addons' package of this platform, laid out and pinned as the release does it, in a tree of its own. */
+function layAddons(tree: string): { readonly folder: string; readonly manifests: readonly string[] } {
+  const [platform, arch, libc] = nativePackageName().slice("@sluice/native-".length).split("-");
+  const built = join(tree, "built");
+  mkdirSync(built, { recursive: true });
+  const libraryOf = (name: string) => {
+    if (platform === "win32") return `sluice_${name}.dll`;
+    return `libsluice_${name}.${platform === "darwin" ? "dylib" : "so"}`;
+  };
+  for (const [name, file] of builds) copyFileSync(file, join(built, libraryOf(name)));
+  const needed = ["LICENSE", "packages/transceiver/package.json", "packages/udp/package.json"];
+  for (const file of needed) {
+    mkdirSync(dirname(join(tree, file)), { recursive: true });
+    copyFileSync(join(root, file), join(tree, file));
+  }
+  const script = join(root, "native", "package.mjs");
+  const run = (...args: string[]) =>
+    execFileSync(process.execPath, [script, "--root", tree, ...args], { encoding: "utf8" }).trim();
+  const laid = run(built, platform!, arch!, ...(libc ? [libc] : []));
+  run("pin");
+  return { folder: laid, manifests: needed.slice(1).map((file) => readFileSync(join(tree, file), "utf8")) };
+}
+
+let manifests: readonly string[] = [];
 before(() => {
   // In this order: a package compiles against the built types of those before it.
   for (const name of LIBRARIES) npm(root, "pack", "--workspace", `packages/${name}`, "--pack-destination", folder);
   npm(root, "pack", "--workspace", "cli", "--pack-destination", folder);
+  if (!skip) {
+    const addons = layAddons(join(folder, "release"));
+    manifests = addons.manifests;
+    npm(folder, "pack", addons.folder, "--pack-destination", folder);
+  }
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "elsewhere", private: true, type: "module" }));
   // As in our own .npmrc: its install script would fetch libraries for graphics cards.
   writeFileSync(join(folder, ".npmrc"), "onnxruntime-node-install=skip\n");
@@ -33,6 +79,29 @@ test("every package can be imported from its archive", () => {
     const script = `const all = await import("@sluice/${name}"); if (Object.keys(all).length === 0) process.exit(3);`;
     execFileSync(process.execPath, ["--input-type=module", "--eval", script], { cwd: folder });
   }
+});
+
+test("the packages find QUIC, SRTP and UDP in batches in the package of their platform", { skip }, () => {
+  const places = `
+    const { hasBatches } = await import("@sluice/udp");
+    const { loadQuicEngine } = await import("@sluice/transceiver");
+    const { loadGcm } = await import(new URL("./node/srtp-addon.js", import.meta.resolve("@sluice/transceiver")));
+    console.log(JSON.stringify([hasBatches(), loadQuicEngine().engine?.name, typeof loadGcm()]));`;
+  const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", places], { cwd: folder });
+  const [batches, engine, gcm] = JSON.parse(String(printed)) as [boolean, string | undefined, string];
+  assert.equal(batches, process.platform === "linux");
+  assert.match(engine ?? "", /^quinn-proto \d/);
+  assert.equal(gcm, "function");
+  for (const manifest of manifests) {
+    const { version, optionalDependencies } = JSON.parse(manifest) as {
+      version: string;
+      optionalDependencies: Record<string, string>;
+    };
+    assert.equal(optionalDependencies[nativePackageName()], version, "a release pins its own version");
+  }
+  const script = join(root, "native", "load.mjs");
+  const installed = join(folder, "node_modules", ...nativePackageName().split("/"));
+  assert.match(execFileSync(process.execPath, [script, installed], { encoding: "utf8" }), /SRTP by ring/);
 });
 
 test("a configuration file imports its types from the packed command, which reads it", () => {

@@ -1,5 +1,5 @@
-/** Finds the native addon, as native/build.mjs put it there; without it everything works, a datagram at a time. */
-import { createRequire } from "node:module";
+/** Finds the native addon; without it everything works, a datagram at a time. */
+import { loadNative } from "./native.ts";
 
 /** The addon's socket (`native/udp/src/socket.rs`). */
 export interface NativeSocket {
@@ -29,18 +29,14 @@ export interface Addon {
 
 let loaded: Required<Addon> | undefined | "not yet" = "not yet";
 
-/** The addon, once and for all; `undefined` where it was not built. */
+/** The addon, once and for all; `undefined` where there is none. */
 export function loadAddon(): Required<Addon> | undefined {
   if (loaded === "not yet") loaded = load();
   return loaded;
 }
 
 function load(): Required<Addon> | undefined {
-  if (process.env.SLUICE_NATIVE === "off") return undefined;
-  try {
-    const { UdpSocket } = createRequire(import.meta.url)("../native/udp.node") as Addon;
-    return UdpSocket && { UdpSocket };
-  } catch {
-    return undefined;
-  }
+  const { exports } = loadNative("udp", new URL("../native/udp.node", import.meta.url));
+  const UdpSocket = (exports as Addon | undefined)?.UdpSocket;
+  return UdpSocket && { UdpSocket };
 }

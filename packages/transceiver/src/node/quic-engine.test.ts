@@ -13,7 +13,7 @@ import {
   QuicPair,
   type QuicPairOptions,
 } from "../webtransport/quic-pair.ts";
-import { loadQuicEngine, quicPackageName } from "./quic-engine.ts";
+import { loadQuicEngine } from "./quic-engine.ts";
 
 const loaded = loadQuicEngine();
 const skip = loaded.engine ? false : loaded.reason;
@@ -435,12 +435,6 @@ test("many connections share an endpoint, and figures tell them apart", { skip }
     assert.ok(stats.sentBytes > 1000 && stats.receivedBytes > 1000 && stats.congestionWindow > 10_000);
   }
   assert.equal(wire.server.endpoint.connectionStats(99_999 as QuicConnection), undefined);
-});
-
-test("each platform has an engine package of its own", () => {
-  assert.equal(quicPackageName("linux", "arm64", true), "@sluice/quic-linux-arm64-musl");
-  assert.equal(quicPackageName("linux", "x64", false), "@sluice/quic-linux-x64-gnu");
-  assert.equal(quicPackageName("darwin", "arm64"), "@sluice/quic-darwin-arm64");
 });
 
 /** Both directions of a network. */
