@@ -22,8 +22,8 @@ export interface DeviceLatency {
   readonly captureMs: number;
 }
 
-// Runs in the page before its own scripts. Plain JavaScript on purpose: it is sent as text.
-const SCRIPT = `(() => {
+/** Runs in the page before its own scripts. Plain JavaScript on purpose: it is sent as text. */
+export const EAR_SCRIPT = `(() => {
   const RATE = ${EAR_RATE};
   const worklet = \`registerProcessor("ear", class extends AudioWorkletProcessor {
     constructor() { super(); this.parts = [new Float32Array(4800), new Float32Array(4800)]; this.filled = 0; }
@@ -102,7 +102,7 @@ const SCRIPT = `(() => {
 
 /** Puts the ear into every page of the context from now on. */
 export async function installEar(context: BrowserContext): Promise<void> {
-  await context.addInitScript(SCRIPT);
+  await context.addInitScript(EAR_SCRIPT);
 }
 
 interface EarState {
@@ -112,8 +112,13 @@ interface EarState {
   readonly context: AudioContext | undefined;
 }
 
+/** A page, as far as the ear needs it. */
+interface Evaluating {
+  evaluate<T>(work: () => T | Promise<T>): Promise<T>;
+}
+
 /** Takes what was recorded since the page began to use the microphone. */
-export async function takeRecording(page: Page): Promise<EarRecording> {
+export async function takeRecording(page: Evaluating): Promise<EarRecording> {
   // As base64 of 16-bit samples: Playwright's own encoding of arrays is a hundred times slower.
   const { mouth, ear, startedMs } = await page.evaluate(() => {
     const state = (globalThis as unknown as { __ear: EarState }).__ear;

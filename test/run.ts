@@ -25,7 +25,7 @@ const parallel = files.filter((file) => !SERIAL.test(file));
 
 if (mention("launchChromium")) provideChromium();
 if (mention("redis-server")) provideRedis();
-if (mention('spawn("pulseaudio"') && !isOnPath("pulseaudio") && isDebianRoot())
+if (mention("servePulse") && !isOnPath("pulseaudio") && isDebianRoot())
   installPackage("pulseaudio", "pulseaudio-utils");
 const codes = [runTests(parallel, 2), runTests(serial, 1)];
 process.exit(codes.find((code) => code !== 0) ?? 0);

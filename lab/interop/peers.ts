@@ -3,6 +3,8 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { findFirefox } from "../firefox.ts";
+import { pulseMissing } from "../pulse.ts";
 import { type Command, node } from "./process.ts";
 
 /** A stack. */
@@ -20,6 +22,8 @@ export interface Peer {
   readonly echo?: "passes packets on" | "decodes and encodes";
   /** Whether the relay bench knows it. */
   readonly relay?: boolean;
+  /** Whether our page is tried in it. */
+  readonly browser?: boolean;
 }
 
 /** Debian's own Python: packages of the system are not seen by another one. */
@@ -96,6 +100,15 @@ export const PEERS: readonly Peer[] = [
     packages: ["nginx", "libnginx-mod-stream"],
     version: () => debian("nginx"),
     relay: true,
+  },
+  {
+    name: "firefox",
+    packages: ["firefox-esr", "pulseaudio", "pulseaudio-utils"],
+    version: () => {
+      const path = pulseMissing() ? undefined : findFirefox();
+      return path && quiet(path, "--version")?.replace("Mozilla Firefox ", "");
+    },
+    browser: true,
   },
 ];
 

@@ -43,11 +43,21 @@ export interface RelayRow extends Provenance {
   readonly delay_ms_p99?: number;
 }
 
+/** Our page in their browser, a row for each pipe. */
+export interface BrowserRow extends Provenance {
+  readonly pipe?: string;
+  readonly connected_ms?: number;
+  readonly mouth_to_ear_ms?: number;
+  readonly likeness?: number;
+}
+
 /** All of it. */
 export interface PeersReport {
   readonly clients: readonly ClientRow[];
   readonly servers: readonly ServerRow[];
   readonly relays: readonly RelayRow[];
+  /** Absent in reports of before it was measured. */
+  readonly browsers?: readonly BrowserRow[];
 }
 
 /** A table of plain text. */
@@ -58,7 +68,7 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** The three tables; what is not in `report` says that it was not measured. */
+/** The tables; what is not in `report` says that it was not measured. */
 export function tablesOf(report: PeersReport | undefined): Table[] {
   return [
     {
@@ -127,12 +137,34 @@ export function tablesOf(report: PeersReport | undefined): Table[] {
         7,
       ),
     },
+    {
+      title: "Our page in their browser",
+      lead: "The console, and so the SDK, beside Chromium: a sentence at the microphone, repeated by the built-in agent, 500 ms of silence asked for before it answers. From the click to the page's connected; from the last voiced sample at the microphone's track to the first of the answer before the loudspeaker; how much the answer resembles what was said (1: the same), both found in a recording of the page's sound.",
+      head: ["browser", "version", "pipe", "connected, ms", "mouth to ear, ms", "likeness", "command"],
+      rows: orAbsent(
+        (report?.browsers ?? []).map((row) => [
+          row.peer,
+          row.version,
+          row.missing ?? row.pipe ?? "",
+          figure(row.connected_ms),
+          figure(row.mouth_to_ear_ms),
+          figure(row.likeness),
+          row.command,
+        ]),
+        7,
+      ),
+    },
   ];
 }
 
 /** Where the rows come from, each place once. */
 export function provenanceOf(report: PeersReport): string[] {
-  const rows: readonly Provenance[] = [...report.clients, ...report.servers, ...report.relays];
+  const rows: readonly Provenance[] = [
+    ...report.clients,
+    ...report.servers,
+    ...report.relays,
+    ...(report.browsers ?? []),
+  ];
   return [...new Set(rows.map(({ date, commit, machine }) => `${date.slice(0, 10)}, commit ${commit}, ${machine}`))];
 }
 

@@ -1,20 +1,25 @@
 /**
  * `npm run interop`: Sluice beside other stacks, over loopback: their clients against Sluice, their servers and relays by our
- * instrument. What is not installed is skipped with a line. Figures go to `lab/report/peers.json`, which `npm run lab` shows; rows
+ * instrument; and our page in their browser. What is not installed is skipped with a line. Figures go to `lab/report/peers.json`, which `npm run lab` shows; rows
  * that are measured again replace those before.
  *
- *     npm run interop [-- --only aiortc,janus] [--parts clients,servers,relays] [--install] [--json] [--docs]
+ *     npm run interop [-- --only aiortc,janus] [--parts clients,servers,relays,browsers] [--install] [--json] [--docs]
  *                     [--rounds 3] [--sessions 10] [--seconds 5] [--calls 4] [--out FILE]
  */
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs, promisify } from "node:util";
+import { launchFirefox } from "../firefox.ts";
+import { servePulse } from "../pulse.ts";
 import { describeCommit, describeMachine } from "../report.ts";
+import { startSluice } from "../sluice.ts";
+import { PIPES, talkInFirefox } from "./browsers.ts";
 import { converse, startAgent } from "./conversation.ts";
 import { type LoadFigures, measureEchoLoss, measureLoad, median, startEcho } from "./echo.ts";
 import { absence, installPeers, PEERS, type Peer } from "./peers.ts";
 import {
+  type BrowserRow,
   type ClientRow,
   type PeersReport,
   type Provenance,
@@ -23,7 +28,7 @@ import {
   type ServerRow,
 } from "./report.ts";
 
-const PARTS = ["clients", "servers", "relays"] as const;
+const PARTS = ["clients", "servers", "relays", "browsers"] as const;
 const LOSSES = [0, 0.1, 0.2] as const;
 const RELAY_LIMIT_MS = 400_000;
 
@@ -61,30 +66,34 @@ const place = {
   date: new Date().toISOString(),
   machine: `${cpu}, ${cores} cores, ${os}, Node ${node}`,
 };
-const earlier: PeersReport = existsSync(values.out)
-  ? JSON.parse(readFileSync(values.out, "utf8"))
-  : { clients: [], servers: [], relays: [] };
-const measured: { clients: ClientRow[]; servers: ServerRow[]; relays: RelayRow[] } = {
+const earlier: Partial<PeersReport> = existsSync(values.out) ? JSON.parse(readFileSync(values.out, "utf8")) : {};
+const measured: { clients: ClientRow[]; servers: ServerRow[]; relays: RelayRow[]; browsers: BrowserRow[] } = {
   clients: [],
   servers: [],
   relays: [],
+  browsers: [],
 };
 
 if (parts.includes("clients")) await measureClients(chosen.filter(({ client }) => client));
 if (parts.includes("servers")) await measureServers(chosen.filter(({ server }) => server));
 if (parts.includes("relays") && chosen.some(({ relay }) => relay))
   await measureRelays(chosen.filter(({ relay }) => relay));
+if (parts.includes("browsers")) await measureBrowsers(chosen.filter(({ browser }) => browser));
 const report: PeersReport = {
-  clients: merge(earlier.clients, measured.clients),
-  servers: merge(earlier.servers, measured.servers),
-  relays: merge(earlier.relays, measured.relays),
+  clients: merge(earlier.clients ?? [], measured.clients),
+  servers: merge(earlier.servers ?? [], measured.servers),
+  relays: merge(earlier.relays ?? [], measured.relays),
+  browsers: merge(earlier.browsers ?? [], measured.browsers),
 };
 mkdirSync(dirname(values.out), { recursive: true });
 writeFileSync(values.out, `${JSON.stringify(report, null, 1)}\n`);
 if (values.docs) writeFileSync(join(import.meta.dirname, "..", "..", "docs", "peers.md"), renderMarkdown(report));
 console.log(values.json ? JSON.stringify(measured) : renderMarkdown({ ...measured }));
-const failed = measured.clients.filter(({ works }) => works === false);
-process.exit(failed.some(({ loss }) => loss === 0) ? 1 : 0); // node-datachannel keeps threads for a while
+const failed = [
+  ...measured.clients.filter(({ works, loss }) => works === false && loss === 0),
+  ...measured.browsers.filter(({ pipe, missing }) => pipe !== undefined && missing !== undefined),
+];
+process.exit(failed.length > 0 ? 1 : 0); // node-datachannel keeps threads for a while
 
 async function measureClients(peers: readonly Peer[]): Promise<void> {
   if (peers.length === 0) return;
@@ -203,6 +212,33 @@ async function measureRelays(peers: readonly Peer[]): Promise<void> {
       delay_ms_p50: Number(delays?.p50_us) / 1000,
       delay_ms_p99: Number(delays?.p99_us) / 1000,
     });
+  }
+}
+
+/** One after another: a browser slows down what is in a tab behind another. */
+async function measureBrowsers(peers: readonly Peer[]): Promise<void> {
+  for (const peer of peers) {
+    const of = origin(peer, "browsers");
+    if (of.missing !== undefined) {
+      measured.browsers.push(of);
+      continue;
+    }
+    await using pulse = await servePulse();
+    const [server, firefox] = await Promise.all([startSluice(), launchFirefox(pulse.env)]);
+    try {
+      for (const pipe of PIPES) {
+        const turn = await attempt(`${peer.name} over ${pipe}`, () => talkInFirefox(firefox, server.url, pipe));
+        if (typeof turn === "string") measured.browsers.push({ ...of, pipe, missing: `${pipe}: ${turn}` });
+        else {
+          const { connectedMs, mouthToEarMs, likeness } = turn;
+          const heard = mouthToEarMs === undefined ? {} : { mouth_to_ear_ms: mouthToEarMs };
+          measured.browsers.push({ ...of, pipe, connected_ms: connectedMs, ...heard, likeness });
+        }
+      }
+    } finally {
+      await firefox[Symbol.asyncDispose]();
+      await server.stop();
+    }
   }
 }
 

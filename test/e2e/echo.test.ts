@@ -4,54 +4,16 @@
  * not do: what is played into them never reaches its canceller (docs/decisions/0022-client.md).
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
 import { test } from "node:test";
+import { pulseMissing, servePulse } from "../../lab/pulse.ts";
 import { startSluice } from "../../lab/sluice.ts";
 import { launchChromium } from "../chromium.ts";
 
-const hasPulse = (process.env.PATH ?? "").split(delimiter).some((folder) => existsSync(join(folder, "pulseaudio")));
-const skip = hasPulse ? false : "not run: there is no pulseaudio on the PATH (Debian: apt-get install pulseaudio)";
-
-/** Sound that goes round: the loudspeaker's own signal is what the microphone hears. */
-async function serveLoop(): Promise<AsyncDisposable & { readonly env: Record<string, string> }> {
-  const folder = mkdtempSync(join(tmpdir(), "sluice-pulse-"));
-  const env = { XDG_RUNTIME_DIR: folder, PULSE_RUNTIME_PATH: folder, HOME: folder };
-  const modules = [
-    "module-native-protocol-unix",
-    "module-null-sink sink_name=speaker rate=48000",
-    "module-remap-source master=speaker.monitor source_name=microphone",
-  ];
-  const flags = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"];
-  const child: ChildProcess = spawn("pulseaudio", [...flags, ...modules.flatMap((one) => ["-L", one])], {
-    env: { ...process.env, ...env },
-    stdio: "ignore",
-  });
-  for (let left = 50; ; left--) {
-    try {
-      execFileSync("pactl", ["set-default-source", "microphone"], { env: { ...process.env, ...env }, stdio: "ignore" });
-      break;
-    } catch (error) {
-      if (left === 0) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-  return {
-    env,
-    async [Symbol.asyncDispose]() {
-      const exited = once(child, "exit");
-      child.kill();
-      await exited;
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
+const missing = pulseMissing(); // test/run.ts installs "pulseaudio"
+const skip = missing ? `not run: ${missing}` : false;
 
 test("what the agent says through the loudspeaker is not in the microphone", { skip }, async (t) => {
-  await using loop = await serveLoop();
+  await using loop = await servePulse({ loop: true });
   const server = await startSluice();
   const browser = await launchChromium({ devices: "real", env: loop.env });
   try {

@@ -122,7 +122,7 @@ export class BufferedTransport implements Transport {
     if (speaker) speaker.onReport = (report) => this.#report(report);
     if (recorder) recorder.onFrame = () => this.#sendFrames();
     this.#sendFrames();
-    if (context?.state === "suspended") {
+    if (context?.state === "suspended" && !maySound(context)) {
       // A context made in a click runs within a few milliseconds; one that may not run never does.
       setTimeout(() => {
         if (context.state === "suspended" && !this.#closed) this.#listener.onPlayoutBlocked();
@@ -312,4 +312,10 @@ function toBase64(frames: readonly CapturedFrame[]): string {
     }
   }
   return encodeBase64(new Uint8Array(bytes.buffer));
+}
+
+/** Whether the browser says that it will let `context` sound: Firefox does, and may take seconds to open a device. */
+function maySound(context: AudioContext): boolean {
+  const { getAutoplayPolicy } = navigator as { getAutoplayPolicy?: (of: AudioContext) => string };
+  return getAutoplayPolicy?.call(navigator, context) === "allowed";
 }
