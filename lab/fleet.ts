@@ -24,6 +24,8 @@ const START_MS = 30_000;
 /** A process that comes back where it was. */
 export interface Restartable {
   readonly child: ChildProcess;
+  /** What it printed last, up to 100,000 characters, since it was started. */
+  output(): string;
   /** Sends a signal. */
   signal(signal: NodeJS.Signals): void;
   /** Ends it by `signal` (default SIGTERM); its exit code, `null` when the signal itself ended it. */
@@ -224,10 +226,11 @@ async function run(
   environment: Readonly<Record<string, string>>,
   ready: RegExp,
 ): Promise<Restartable> {
+  let printed = "";
   const launch = async (changes: Readonly<Record<string, string>>) => {
     const env = { ...process.env, ...environment, ...changes };
     const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
-    let printed = "";
+    printed = "";
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const take = (chunk: Buffer) => {
       printed = (printed + chunk.toString()).slice(-100_000);
@@ -246,6 +249,7 @@ async function run(
     get child() {
       return child;
     },
+    output: () => printed,
     signal: (signal) => void child.kill(signal),
     async stop(signal = "SIGTERM") {
       if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;

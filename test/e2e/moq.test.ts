@@ -1,4 +1,4 @@
-/** A page of nothing but the published `@moq/publish` and `@moq/watch` talks to the agent and hears it. */
+/** A page of nothing but the published `@moq/publish` and `@moq/watch` talks to the agent and hears it, through a relay. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -9,8 +9,7 @@ import { loadQuicEngine } from "@sluice/transceiver";
 import type { Page } from "playwright-core";
 import { build } from "vite";
 import { EAR_RATE, installEar, takeRecording } from "../../lab/ear.ts";
-import { until } from "../../lab/fleet.ts";
-import { startSluice } from "../../lab/sluice.ts";
+import { API_KEY, freeUdpPort, HOST, newKeys, startRelay, startTransceiver, until } from "../../lab/fleet.ts";
 import { envelope, findIn, microphoneWav, resample, silence, speak } from "../../lab/speech.ts";
 import { launchChromium } from "../chromium.ts";
 
@@ -62,12 +61,15 @@ test("a stock page of @moq/publish and @moq/watch is heard, answered in its own 
     speak("Stop it, please."),
   ]);
   // The parrot repeats the sentence, then speaks on by itself, which the second utterance interrupts.
+  const [keys, udpPort] = [newKeys(), await freeUdpPort()];
+  const relay = await startRelay({ keys, transceivers: [`0.1=${HOST}:${udpPort}`], grace: 0 });
+  t.after(() => relay.stop("SIGKILL"));
   const [sluice, url, wav] = await Promise.all([
-    startSluice(),
+    startTransceiver({ keys, serverId: "0.1", udpPort, relays: [`${HOST}:${relay.port}`] }),
     servePage(t),
     microphoneWav([silence(2500), sentence, silence(4800), stop, silence(5000)]),
   ]);
-  t.after(() => sluice.stop());
+  t.after(() => sluice.stop("SIGKILL"));
   const browser = await launchChromium({ microphoneWav: wav });
   t.after(() => browser.close());
   const context = await browser.newContext();
@@ -75,8 +77,8 @@ test("a stock page of @moq/publish and @moq/watch is heard, answered in its own 
   const page = await context.newPage();
   await page.goto(url);
   const status = await page.evaluate(
-    (server) => (globalThis as unknown as { call(url: string, session: object): Promise<number> }).call(server, {}),
-    sluice.url,
+    ([server, key]) => (globalThis as unknown as { call(...given: unknown[]): Promise<number> }).call(server, key, {}),
+    [sluice.url, API_KEY] as const,
   );
   assert.equal(status, 201);
   const count = async (type: string) => (await report(page)).events.filter((event) => event.type === type).length;
@@ -92,5 +94,7 @@ test("a stock page of @moq/publish and @moq/watch is heard, answered in its own 
   t.diagnostic(`published over ${publishes}, watched over ${watches}; likeness ${JSON.stringify({ first, second })}`);
   assert.ok(first.score > 0.6, "the whole sentence is played");
   assert.ok(second.score > 0.6 && second.atMs > first.atMs + sentence.length / 24, "and what interrupted, after it");
+  const metrics = await (await fetch(`${relay.metricsUrl}/metrics`)).text();
+  assert.match(metrics, /relay_flow_confirmed [1-9]/, "it went through the relay");
   assert.ok(!/moq|subscribe|announce/.test(sluice.output().replace(/^.*quic .*$/gm, "")), "strangers write no log");
 });

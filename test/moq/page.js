@@ -6,10 +6,10 @@ const publish = document.querySelector("moq-publish");
 const watch = document.querySelector("moq-watch");
 const events = [];
 
-globalThis.call = async (server, session) => {
+globalThis.call = async (server, key, session) => {
   const response = await fetch(`${server}/v1/realtime/calls`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
     body: JSON.stringify({ transport: "moq", session }),
   });
   const { url, certificate_hashes } = await response.json();
