@@ -95,26 +95,46 @@ function peakOf(values: ArrayLike<number>): number {
   return peak;
 }
 
-/** Sum over i of haystack[lag + i] * needle[i] for every lag. */
+/** Sum over i of haystack[lag + i] * needle[i] for every lag at which the needle is whole inside. */
 function crossCorrelate(haystack: ArrayLike<number>, needle: ArrayLike<number>): Float64Array {
-  const size = 2 ** Math.ceil(Math.log2(haystack.length + needle.length));
+  // What wraps around are the lags beyond, which nobody asks for: the haystack's length is enough.
+  const size = 2 ** Math.ceil(Math.log2(haystack.length));
   // Two real signals in one complex transform: the haystack as real part, the needle as imaginary part.
   const re = new Float64Array(size);
   const im = new Float64Array(size);
-  re.set(Float64Array.from(haystack));
-  im.set(Float64Array.from(needle));
+  re.set(haystack);
+  im.set(needle);
   transform(re, im);
   const productRe = new Float64Array(size);
   const productIm = new Float64Array(size);
   for (let k = 0; k < size; k++) {
-    const m = (size - k) % size;
-    const [hRe, hIm] = [(re[k]! + re[m]!) / 2, (im[k]! - im[m]!) / 2];
-    const [nRe, nIm] = [(im[k]! + im[m]!) / 2, (re[m]! - re[k]!) / 2];
+    const m = (size - k) & (size - 1);
+    const hRe = (re[k]! + re[m]!) / 2;
+    const hIm = (im[k]! - im[m]!) / 2;
+    const nRe = (im[k]! + im[m]!) / 2;
+    const nIm = (re[m]! - re[k]!) / 2;
     productRe[k] = hRe * nRe + hIm * nIm;
     productIm[k] = -(hIm * nRe - hRe * nIm); // conjugated, so that a forward transform inverts it
   }
   transform(productRe, productIm);
-  return productRe.map((value) => value / size);
+  for (let at = 0; at < size; at++) productRe[at] = productRe[at]! / size;
+  return productRe;
+}
+
+/** Sines and cosines of the fractions of a turn, for transforms of up to this size; grows by what is asked for. */
+let turn = { size: 0, cos: new Float64Array(0), sin: new Float64Array(0) };
+
+// By table, not by repeated rotation: that loses six digits over a million points.
+function turnOf(size: number): typeof turn {
+  if (turn.size < size) {
+    const angle = (2 * Math.PI) / size;
+    turn = {
+      size,
+      cos: Float64Array.from({ length: size / 2 }, (_, k) => Math.cos(angle * k)),
+      sin: Float64Array.from({ length: size / 2 }, (_, k) => -Math.sin(angle * k)),
+    };
+  }
+  return turn;
 }
 
 /** The discrete Fourier transform in place, radix 2. */
@@ -124,21 +144,23 @@ function transform(re: Float64Array, im: Float64Array): void {
     let bit = size >> 1;
     for (; reversed & bit; bit >>= 1) reversed ^= bit;
     reversed ^= bit;
-    if (at < reversed) {
-      [re[at], re[reversed]] = [re[reversed]!, re[at]!];
-      [im[at], im[reversed]] = [im[reversed]!, im[at]!];
-    }
+    if (at >= reversed) continue;
+    const [atRe, atIm] = [re[at]!, im[at]!];
+    re[at] = re[reversed]!;
+    im[at] = im[reversed]!;
+    re[reversed] = atRe;
+    im[reversed] = atIm;
   }
+  const { size: fractions, cos, sin } = turnOf(size);
   for (let span = 2; span <= size; span *= 2) {
     const half = span / 2;
-    // Sines by table, not by repeated rotation: that loses six digits over a million points.
-    const cos = Float64Array.from({ length: half }, (_, k) => Math.cos((2 * Math.PI * k) / span));
-    const sin = Float64Array.from({ length: half }, (_, k) => -Math.sin((2 * Math.PI * k) / span));
+    const step = fractions / span;
     for (let start = 0; start < size; start += span) {
-      for (let k = 0; k < half; k++) {
-        const [low, high] = [start + k, start + k + half];
-        const tRe = re[high]! * cos[k]! - im[high]! * sin[k]!;
-        const tIm = re[high]! * sin[k]! + im[high]! * cos[k]!;
+      for (let k = 0, low = start, high = start + half; k < half; k++, low++, high++) {
+        const c = cos[k * step]!;
+        const s = sin[k * step]!;
+        const tRe = re[high]! * c - im[high]! * s;
+        const tIm = re[high]! * s + im[high]! * c;
         re[high] = re[low]! - tRe;
         im[high] = im[low]! - tIm;
         re[low] = re[low]! + tRe;
