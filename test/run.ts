@@ -1,13 +1,16 @@
 /**
- * `npm test`: sees to what the tests need, then runs all of them by Node's test runner, first the unit tests, then one
- * by one those that drive a browser or measure memory. Arguments narrow it: `npm test -- packages/routing`.
+ * `npm test`: sees to what the tests need, then runs all of them by Node's test runner: first the unit tests, two files at a
+ * time; then, two at a time, those that talk in real time and measure none of it, which wait most of the time; then one by
+ * one those that measure sound, memory or a flood, or write where others read. Arguments narrow it: `npm test -- packages/routing`.
  */
 import { spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { findChromium } from "./chromium.ts";
 
-const SERIAL = /^test\/(e2e\/|(attacks|leak|secrets)\.test\.ts$)/;
+/** `pack` builds the console's page anew. */
+const ALONE = /^test\/(e2e\/(echo|pack|talk)|attacks|leak)\.test\.ts$/;
+const REAL_TIME = /^test\/(e2e\/|secrets\.test\.ts$)/;
 const TEST_TIMEOUT_MS = 180_000;
 /** A file that never exits, because it left a handle open, must not hold up CI for ever. */
 const RUN_TIMEOUT_MS = 20 * 60_000;
@@ -22,14 +25,15 @@ const files = globSync(["packages/*/src/**/*.test.ts", "{cli,console,examples,la
   .filter((file) => narrowed.length === 0 || narrowed.some((part) => file.includes(part)))
   .sort();
 if (files.length === 0) fail(`no test file matches ${narrowed.join(" ")}`);
-const serial = files.filter((file) => SERIAL.test(file));
-const parallel = files.filter((file) => !SERIAL.test(file));
+const alone = files.filter((file) => ALONE.test(file));
+const realTime = files.filter((file) => REAL_TIME.test(file) && !ALONE.test(file));
+const units = files.filter((file) => !REAL_TIME.test(file) && !ALONE.test(file));
 
 if (mention("launchChromium")) provideChromium();
 if (mention("redis-server")) provideRedis();
 if (mention("servePulse") && !isOnPath("pulseaudio") && isDebianRoot())
   installPackage("pulseaudio", "pulseaudio-utils");
-const codes = [runTests(parallel, 2), runTests(serial, 1)];
+const codes = [runTests(units, 2), runTests(realTime, 2), runTests(alone, 1)];
 process.exit(codes.find((code) => code !== 0) ?? 0);
 
 /** Node's exit code of these files, `concurrency` of them at a time. */
