@@ -177,6 +177,20 @@ test("a server that was doubted and speaks again is kept, and what was said mean
   conversation.close();
 });
 
+test("a server that was doubted lets go of the old connection for the new one, which may be heard of before it is there", async () => {
+  const { conversation, first, states, next } = begin();
+  conversation.handleNetworkChange();
+  await new Promise((resolve) => setTimeout(resolve, 1700));
+  first.hangUp();
+  assert.equal(states.at(-1), "reconnecting: the server fell silent for 1.5 s");
+  const second = openPipe();
+  next.resolve(second.opened);
+  await settle();
+  second.say({ type: "sluice.resumed", received: 0, audio_ms: null });
+  assert.equal(states.at(-1), "connected");
+  conversation.close();
+});
+
 test("a server that fell silent is asked for a sign of life, and dies of none, within two seconds", async () => {
   const { conversation, first, states, asked } = begin();
   first.say({ type: "response.output_text.delta", delta: "x" });

@@ -461,8 +461,9 @@ export class Conversation {
           this.#goneMeanwhile = reason ?? true;
           return;
         }
-        if (lost && this.#isDoubted) {
-          this.#isDoubted = false; // it is certain now, and another pipe is on its way
+        // It is certain now, and another pipe is on its way: maybe there already, and the server lets go of this one.
+        if (this.#isDoubted && !this.#farewell) {
+          this.#isDoubted = false;
           return;
         }
         if (lost && this.resumable && !this.#farewell) this.#reopen(reason);
