@@ -187,12 +187,29 @@ test("a client that comes over a new path takes the conversation from its old on
   const { link, first, wire, heard, graces, come } = begin();
   wire.onMessage(0, ASK);
   const next = come();
-  assert.equal(first.done.at(-1), "close the conversation goes on over another connection");
-  wire.onClosed(0, "closed by us", false);
   wire.onMessage(0, '{"type":"late"}');
   next.wire.onMessage(0, resume(0));
+  assert.equal(first.done.at(-1), "close the conversation goes on over another connection");
+  wire.onClosed(0, "closed by us", false);
+  wire.onMessage(0, '{"type":"later"}');
   link.sendEvent({ type: "x" });
   assert.deepEqual([heard.at(-1), next.done.at(-1), graces], [ASK, '{"type":"x"}', ["attached"]]);
+});
+
+test("a client that drops the new path before it said what it has is carried on by its old one", () => {
+  const { link, first, wire, heard, graces, come } = begin();
+  wire.onMessage(0, ASK);
+  const next = come();
+  wire.onMessage(0, '{"type":"meanwhile"}');
+  link.sendEvent({ type: "x" });
+  assert.deepEqual([heard.at(-1), first.done.at(-1)?.includes("resumable")], [ASK, true]);
+  next.wire.onClosed(0, "the client hung up", false);
+  assert.equal(heard.at(-1), '{"type":"meanwhile"}');
+  assert.equal(first.done.at(-2), '{"type":"x"}');
+  assert.match(first.done.at(-1)!, /sluice.resumable/); // the last token is spent
+  wire.onMessage(0, '{"type":"after"}');
+  link.sendEvent({ type: "y" });
+  assert.deepEqual([heard.at(-1), first.done.at(-1), graces], ['{"type":"after"}', '{"type":"y"}', ["attached"]]);
 });
 
 test("nobody comes back: it ends when the grace is over, and a client that comes later is sent away", () => {

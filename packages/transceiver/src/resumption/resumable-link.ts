@@ -63,6 +63,14 @@ interface Kept {
   ended: boolean;
 }
 
+/** A link that another may replace. */
+interface Before {
+  readonly link: Link;
+  /** What came from it and what was meant for it meanwhile. */
+  readonly held: (() => void)[];
+  readonly isOtherClock: boolean;
+}
+
 /** Utterances kept; a response has one or a few. */
 const MAX_KEPT = 16;
 /** UTF-16 units of unacknowledged events in a snapshot; where there are more, the conversation's state stands in. */
@@ -91,6 +99,7 @@ export class ResumableLink implements Link {
   #listener: LinkListener | undefined;
   #link: Link;
   #isAttached = true;
+  #before: Before | undefined; // a link whose client offers another and may yet think better of it
   #awaitsResume = false; // a new link is here, and its client has not said yet what it has
   #closed = false;
   #offsetMs: Milli = 0; // from the link's clock of the caller's audio to the conversation's
@@ -158,6 +167,7 @@ export class ResumableLink implements Link {
   /** Another transceiver has the conversation. */
   handleTakenAway(now: Milli): void {
     const reason = "another server goes on with the conversation";
+    this.#before?.link.close(reason);
     if (this.#isAttached) this.#link.close(reason);
     this.#end(now, reason);
   }
@@ -180,36 +190,44 @@ export class ResumableLink implements Link {
         this.#options.onChanged?.(SETTLING.includes(event.type));
       }
     }
-    if (this.#isLive) this.#link.sendEvent(event);
+    this.#deliver((link) => link.sendEvent(event));
   }
 
   play(utterance: Utterance, pcm: Pcm): void {
     if (this.#replay) this.#keep(utterance).pieces.push(pcm);
-    if (this.#isLive) this.#link.play(utterance, pcm);
+    this.#deliver((link) => link.play(utterance, pcm));
   }
 
   endUtterance(utterance: Utterance): void {
     if (this.#replay) this.#keep(utterance).ended = true;
-    if (this.#isLive) this.#link.endUtterance(utterance);
+    this.#deliver((link) => link.endUtterance(utterance));
   }
 
   flush(): void {
     this.#kept.clear();
-    if (this.#isLive) this.#link.flush();
+    this.#deliver((link) => link.flush());
   }
 
   duck(gain: number, rampMs: Milli): void {
-    if (this.#isLive) this.#link.duck(gain, rampMs);
+    this.#deliver((link) => link.duck(gain, rampMs));
   }
 
   heard(itemId: string, positionMs: Milli): void {
     this.#forget(itemId, positionMs);
-    if (this.#isLive) this.#link.heard?.(itemId, positionMs);
+    this.#deliver((link) => link.heard?.(itemId, positionMs));
   }
 
   close(reason: string): void {
     this.#closed = true;
+    this.#before?.link.close(reason);
     if (this.#isAttached) this.#link.close(reason);
+  }
+
+  /** To the link that is live; to one that may come back to life it waits. */
+  #deliver(output: (link: Link) => void): void {
+    const before = this.#before;
+    if (this.#isLive) output(this.#link);
+    else if (before) before.held.push(() => output(before.link));
   }
 
   /** Events and speech go out as they come; otherwise they wait for the client's word on what it has. */
@@ -219,29 +237,38 @@ export class ResumableLink implements Link {
 
   #hear(link: Link, onOpen: (now: Milli) => void): LinkListener {
     const isCurrent = () => this.#isAttached && this.#link === link && !this.#closed;
+    // What comes over a link that another may replace counts only if it does not: else its client says it again there.
+    const hear = (input: () => void) => {
+      if (isCurrent()) input();
+      else if (this.#before?.link === link && !this.#closed) this.#before.held.push(input);
+    };
     return {
       onOpen: (now) => onOpen(now),
       onMessage: (now, text) => {
-        if (isCurrent()) this.#receive(now, text);
+        hear(() => this.#receive(now, text));
       },
       onEarlyAudio: (now, audio) => {
         if (isCurrent()) this.#listener?.onEarlyAudio(now, this.#place(audio));
       },
       onOrderedAudio: (now, audio) => {
-        if (isCurrent()) this.#hearOrdered(now, audio);
+        hear(() => this.#hearOrdered(now, audio));
       },
       onSent: (now, utterance, sentMs, rtpTimestamp) => {
-        if (!isCurrent()) return;
-        // Where we pace the speech, what is out is heard, as far as anybody can say.
-        if (!link.capabilities.reset) this.#forget(utterance.itemId, (utterance.startMs ?? 0) + sentMs);
-        this.#listener?.onSent(now, utterance, sentMs, rtpTimestamp);
+        hear(() => {
+          // Where we pace the speech, what is out is heard, as far as anybody can say.
+          if (!link.capabilities.reset) this.#forget(utterance.itemId, (utterance.startMs ?? 0) + sentMs);
+          this.#listener?.onSent(now, utterance, sentMs, rtpTimestamp);
+        });
       },
       onUtteranceEnded: (now, utterance) => {
-        if (!isCurrent()) return;
-        this.#kept.delete(utterance.itemId);
-        this.#listener?.onUtteranceEnded(now, utterance);
+        hear(() => {
+          this.#kept.delete(utterance.itemId);
+          this.#listener?.onUtteranceEnded(now, utterance);
+        });
       },
       onClosed: (now, reason, lost) => {
+        if (this.#before?.link === link) this.#before = undefined;
+        if (this.#link === link && this.#before && !this.#closed) return this.#fallBack(this.#before);
         if (this.#link !== link || !this.#isAttached) return;
         if (lost !== true || this.#closed || !this.#replay || this.#replay.overflowed) return this.#end(now, reason);
         this.#isAttached = false;
@@ -254,6 +281,7 @@ export class ResumableLink implements Link {
     const listener = this.#listener;
     this.#listener = undefined;
     this.#isAttached = false;
+    this.#before = undefined;
     this.#kept.clear();
     listener?.onClosed(now, reason);
   }
@@ -265,7 +293,8 @@ export class ResumableLink implements Link {
       return;
     }
     const before = this.#link;
-    const wasAttached = this.#isAttached;
+    const [wasAttached, awaited] = [this.#isAttached, this.#awaitsResume];
+    const isOtherClock = this.#isOtherClock;
     const taken = this.#taken;
     const goesOn = taken
       ? taken.audioFromMs !== null && carriesFrames(link)
@@ -275,11 +304,28 @@ export class ResumableLink implements Link {
     this.#link = link;
     this.#isAttached = true;
     this.#awaitsResume = true;
-    // The client knows best that its old connection is dead.
-    if (wasAttached) before.close("the conversation goes on over another connection");
+    // A client that only doubted its old connection may hear of it again before it hears of this one, and drop this one.
+    if (wasAttached && awaited) before.close("the conversation goes on over another connection");
+    else if (wasAttached) this.#before = { link: before, held: [], isOtherClock };
     this.#options.onAttached();
     const { received } = this.#receipts;
     this.#tell({ type: "sluice.resumed", received, audio_ms, ...(taken && { taken_over: true }) });
+  }
+
+  /** The client wants the new link: the old one goes, with all that waited there. */
+  #dismiss(): void {
+    this.#before?.link.close("the conversation goes on over another connection");
+    this.#before = undefined;
+  }
+
+  /** The client dropped the new link before it said what it had: the old one goes on, as if nothing had been. */
+  #fallBack({ link, held, isOtherClock }: Before): void {
+    this.#before = undefined;
+    this.#isOtherClock = isOtherClock;
+    this.#link = link;
+    this.#awaitsResume = false;
+    for (const step of held) step();
+    this.#tellToken(); // the one that opened the new link is spent
   }
 
   #receive(now: Milli, text: string): void {
@@ -310,6 +356,7 @@ export class ResumableLink implements Link {
   }
 
   #resume(now: Milli, { received, item_id, position_ms }: ResumeEvent): void {
+    this.#dismiss();
     const replay = this.#replay!;
     const taken = this.#taken;
     if (taken) replay.rebase(received, taken.events.length);
