@@ -48,6 +48,13 @@ export const agentFlags = {
     "transcriptions",
     choice("transcriptions", "openai", "speaches", "vllm"),
   ),
+  "stt-fallback": flag(
+    "<url>",
+    "a second one, or the same again: both hear every utterance, the first to have its words counts",
+    undefined,
+    url("http", "https", "ws", "wss"),
+  ),
+  "stt-fallback-model": flag("<name>", "its model; default the first one's", undefined, text),
   tts: flag("<url>", "speech synthesis: an OpenAI-compatible API; default eSpeak NG", undefined, http),
   "tts-model": flag("<name>", "its model", "gpt-4o-mini-tts", text),
   "tts-voice": flag("<name>", "its voice; default the conversation's", undefined, text),

@@ -3,7 +3,7 @@
 import { Pipeline, type SpeechToSpeech } from "@sluice/conversation";
 import { createCascade, createParrot, type Espeak } from "@sluice/engines";
 import type { AgentSettings } from "./agent-flags.ts";
-import { createEngines } from "./engines.ts";
+import { createEngines, earsOf } from "./engines.ts";
 import type { Environment } from "./flags.ts";
 
 /** An agent and its name. */
@@ -41,7 +41,7 @@ export function createAgent(settings: AgentSettings, env: Environment, tts: Espe
       ...(stt && { stt: stt.model }),
       tts: voice?.model ?? "espeak",
     },
-    stt: stt?.engine,
+    stt: earsOf(engines),
     tts: voice?.engine ?? tts,
     fallbackTts: () => Promise.resolve(tts),
     language,

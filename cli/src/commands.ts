@@ -210,7 +210,7 @@ ${describeFlags(transceiverFlags)}
 sluice keys new: prints the fleet's keys with a new one in front (from SLUICE_KEYS, where it is set)
 
   OPENAI_API_KEY   with no engine named: OpenAI for everything; sent to api.openai.com only
-  SLUICE_LLM_KEY, SLUICE_LLM_FALLBACK_KEY, SLUICE_STT_KEY, SLUICE_TTS_KEY, SLUICE_REALTIME_KEY   keys of the engines named by flags
+  SLUICE_LLM_KEY, SLUICE_LLM_FALLBACK_KEY, SLUICE_STT_KEY, SLUICE_STT_FALLBACK_KEY, SLUICE_TTS_KEY, SLUICE_REALTIME_KEY   keys of the engines named by flags
   SLUICE_API_KEY   key that clients must send; needed as soon as --host is not this machine alone
   SLUICE_KEYS      the fleet's keys, for relay and transceiver; the first one mints, all are read
 `;

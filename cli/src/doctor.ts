@@ -60,7 +60,12 @@ export async function* examine(settings: AgentSettings, options: DoctorOptions):
   if (engines.stt && !heard)
     yield slow("speech recognition", "not tried: there is no voice here to ask it something with");
   if (engines.stt && heard) {
-    yield await judge("speech recognition", "STT", engines.stt, env, (one) => tryStt(one, limits.stt, heard));
+    for (const [part, variable, stt] of [
+      ["speech recognition", "STT", engines.stt],
+      ["second recognition", "STT_FALLBACK", engines.fallbackStt],
+    ] as const) {
+      if (stt) yield await judge(part, variable, stt, env, (one) => tryStt(one, limits.stt, heard));
+    }
   }
   if (engines.tts) yield await judge("speech synthesis", "TTS", engines.tts, env, (one) => tryTts(one, limits.tts));
   else if (engines.llm) {

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { WebSocketServer } from "ws";
 import { agentFlags } from "./agent-flags.ts";
-import { createEngines } from "./engines.ts";
+import { createEngines, earsOf } from "./engines.ts";
 import { readFlags } from "./flags.ts";
 
 const never = new AbortController().signal;
@@ -96,6 +96,27 @@ test("recognition is a request, or a socket in the dialect that is named, at the
   assert.equal(await hear(["--stt-api", "vllm"], `ws://${server.host}/v1/realtime`), "/v1/realtime");
   assert.match(server.messages.join(""), /"final":true/);
   assert.throws(() => engines(["--llm", "http://x/v1", "--stt", "ws://x/v1"]), /needs --stt-api/);
+});
+
+test("a second recognition has its own key and model, hears the same, and needs a first one", async () => {
+  using server = await listen();
+  const address = `http://${server.host}/v1`;
+  const named = engines(
+    ["--llm", address, "--stt", address, "--stt-fallback", address, "--stt-fallback-model", "other"],
+    {
+      SLUICE_STT_KEY: "one",
+      SLUICE_STT_FALLBACK_KEY: "two",
+    },
+  );
+  const speech = once(new Int16Array(24_000));
+  await assert.rejects(async () => {
+    for await (const _ of earsOf(named)!.transcribe(speech, {}, never));
+  });
+  assert.deepEqual(server.seen.map(({ authorization, body }) => [authorization, body.includes("other")]).toSorted(), [
+    ["Bearer one", false],
+    ["Bearer two", true],
+  ]);
+  assert.throws(() => engines(["--llm", address, "--stt-fallback", address]), /--stt-fallback needs a first one/);
 });
 
 test("a voice's format and every stage's patience are what the flags say", async () => {

@@ -7,6 +7,7 @@ import {
   createRealtimeTranscription,
   createResponses,
   createTranscriptions,
+  raceRecognition,
 } from "@sluice/engines";
 import type { AgentSettings } from "./agent-flags.ts";
 import { type Environment, UsageError } from "./flags.ts";
@@ -26,6 +27,7 @@ export interface Engines {
   readonly llm?: Named<LanguageModel> | undefined;
   readonly fallbackLlm?: Named<LanguageModel> | undefined;
   readonly stt?: Named<SpeechToText> | undefined;
+  readonly fallbackStt?: Named<SpeechToText> | undefined;
   readonly tts?: Named<TextToSpeech> | undefined;
 }
 
@@ -40,6 +42,7 @@ export function createEngines(settings: AgentSettings, env: Environment): Engine
   const llm = settings.llm ?? all;
   if (llm === undefined) {
     if (named !== undefined) throw new UsageError("--stt and --tts need a language model: --llm <url>");
+    if (settings["stt-fallback"] !== undefined) throw new UsageError("--stt-fallback needs a first one: --stt <url>");
     if (settings["llm-fallback"] !== undefined) throw new UsageError("--llm-fallback needs a first model: --llm <url>");
     return {};
   }
@@ -47,13 +50,19 @@ export function createEngines(settings: AgentSettings, env: Environment): Engine
   const fallback = settings["llm-fallback"];
   const stt = settings.stt ?? all;
   const tts = settings.tts ?? all;
+  const second = settings["stt-fallback"];
+  if (second !== undefined && stt === undefined) throw new UsageError("--stt-fallback needs a first one: --stt <url>");
   return {
     llm: createLlm(llm, model, keyFor(llm, "LLM", env), settings),
     fallbackLlm:
       fallback === undefined
         ? undefined
         : createLlm(fallback, settings["llm-fallback-model"] ?? model, keyFor(fallback, "LLM_FALLBACK", env), settings),
-    stt: stt === undefined ? undefined : createEars(stt, settings, env),
+    stt: stt === undefined ? undefined : createEars(stt, "STT", settings["stt-model"], settings, env),
+    fallbackStt:
+      second === undefined
+        ? undefined
+        : createEars(second, "STT_FALLBACK", settings["stt-fallback-model"] ?? settings["stt-model"], settings, env),
     tts: tts === undefined ? undefined : createVoice(tts, settings, env),
   };
 }
@@ -69,11 +78,25 @@ function createLlm(
   return { engine, model, host: hostOf(baseUrl), models: () => modelsOf(baseUrl, apiKey) };
 }
 
-function createEars(address: string, settings: AgentSettings, env: Environment): Named<SpeechToText> {
+/** The ears that hear a call: both, where two are named. */
+export function earsOf({ stt, fallbackStt }: Engines): SpeechToText | undefined {
+  return stt && fallbackStt ? raceRecognition(stt.engine, fallbackStt.engine) : stt?.engine;
+}
+
+function createEars(
+  address: string,
+  variable: string,
+  model: string,
+  settings: AgentSettings,
+  env: Environment,
+): Named<SpeechToText> {
   const api = settings["stt-api"];
-  const model = settings["stt-model"];
   const host = hostOf(address);
-  const options = { apiKey: keyFor(address, "STT", env), model, timeouts: timeouts(settings, settings["stt-timeout"]) };
+  const options = {
+    apiKey: keyFor(address, variable, env),
+    model,
+    timeouts: timeouts(settings, settings["stt-timeout"]),
+  };
   if (api !== "transcriptions") {
     const engine = createRealtimeTranscription({ ...options, url: socketOf(address), dialect: api });
     return { engine, model, host };

@@ -2,7 +2,8 @@
  * What deciding well is worth, in virtual time: two policies meet the same callers and the same engines. *Fixed*: 500 ms
  * of silence, whole sentences, a lead of 200 ms, one thing after the other. *Sluice*: `Conversation`, `Answer`, `Forecast` and
  * `Lead` as in production, on the same 500 ms. Delays are published ones (`lab/profiles`). Beside them stands an *oracle*, which
- * is no policy: what the same engines take at the least. `--turns 20000`, `--seed 1`, `--profile NAME`.
+ * is no policy: what the same engines take at the least. `--turns 20000`, `--seed 1`, `--profile NAME`; `--common 0.5`: so many of
+ * the second requests to the same engine take as long as the first, as what is asked is what takes it (default 0).
  */
 import { Pipeline, pauseMs } from "@sluice/conversation";
 import { quantile } from "../quantile.ts";
@@ -53,10 +54,11 @@ const TURNS_PER_CALL = 20;
 export async function run({ flags }: BenchOptions): Promise<BenchResult> {
   const turns = Number(flags.turns ?? 20_000);
   const seed = Number(flags.seed ?? 1);
+  const common = Number(flags.common ?? 0);
   const profiles = PROFILES.filter(({ name }) => flags.profile === undefined || name.includes(flags.profile));
   const rows: PipelineRow[] = [];
   for (const profile of profiles) {
-    const row = measureProfile(profile, turns, seed);
+    const row = measureProfile(profile.name.includes("twice") ? { ...profile, common } : profile, turns, seed);
     console.log(
       `${profile.name}: p50 ${row.fixed_p50_ms} -> ${row.sluice_p50_ms} ms (-${row.p50_lower_percent} %), p95 ${row.fixed_p95_ms} -> ` +
         `${row.sluice_p95_ms} ms (-${row.p95_lower_percent} %), turns with a gap ${row.fixed_gap_turn_share} -> ${row.gap_turn_share}`,
@@ -123,10 +125,11 @@ export function measureProfile(profile: PipelineProfile, turns: number, seed: nu
 /**
  * The least that the engines of a turn allow who asks each of them no sooner than the caller has finished: the end of the turn
  * is known with its last sample, the first word is spoken alone, nothing is held back for what comes after it, and where there
- * is a second model both are asked at once. Nobody can decide like this; whoever does better has had quicker engines.
+ * is a second one both are asked at once. Nobody can decide like this; whoever does better has had quicker engines.
  */
 function oracleWaitMs(turn: Turn, hedges: boolean): number {
-  const wordsMs = Math.min(turn.sttMs(0), turn.partialMs() ?? Infinity);
+  const heardMs = Math.min(turn.sttMs(0), turn.secondSttMs?.(0) ?? Infinity);
+  const wordsMs = Math.min(heardMs, turn.partialMs() ?? Infinity);
   const tokenMs = Math.min(turn.firstTokenMs(), hedges ? turn.secondFirstTokenMs() : Infinity);
   return wordsMs + tokenMs + turn.firstAudioMs();
 }

@@ -95,7 +95,10 @@ export class SluiceAgent implements Agent {
     });
     onRecognise();
     hearing.handleSpent(1);
-    const tookMs = this.#turn!.sttMs(sinceSpeechMs ?? Infinity);
+    const turn = this.#turn!;
+    if (turn.secondSttMs) onRecognise();
+    const firstMs = turn.sttMs(sinceSpeechMs ?? Infinity);
+    const tookMs = Math.min(firstMs, turn.secondSttMs?.(sinceSpeechMs ?? Infinity) ?? Infinity);
     const partialMs = sinceSpeechMs === undefined ? undefined : this.#turn!.partialMs();
     if (partialMs !== undefined && sinceSpeechMs !== undefined) {
       const answer = this.#answer;

@@ -20,6 +20,10 @@ export interface PipelineProfile {
   readonly sharesMachine?: boolean;
   /** The first token of a second model, where there is one. */
   readonly fallback?: Quantiles;
+  /** A second recognition that hears every utterance too, where there is one; as {@link PipelineProfile.sttFinal}. */
+  readonly fallbackEars?: Quantiles;
+  /** Share of the second requests that take as long as the first, because it is the prompt or the speech that takes it. Default 0. */
+  readonly common?: number;
   /** Whether the voice makes speech faster than it is heard, on the whole. */
   readonly keepsUp: boolean;
 }
@@ -48,6 +52,7 @@ const voice = { firstAudio: TTS_FIRST.fast, ...BURSTY };
 const second = { fallback: LLM_FIRST.fast };
 /** The same service once more; what makes a prompt slow for both is not in its draws. */
 const again = { fallback: LLM_FIRST.usual };
+const earsAgain = { fallbackEars: STT.slow };
 const own = { sttFinal: STT.middle, partial: PARTIAL.middle, firstToken: LLM_FIRST.fast, word: LLM_WORD.usual };
 const ownVoice = { firstAudio: TTS_FIRST.slow, pieceMs: 100, sharesMachine: true, keepsUp: false };
 
@@ -61,6 +66,8 @@ export const PROFILES: readonly PipelineProfile[] = [
   { name: "slow ears, usual model", ...slowEars, ...usualModel, ...voice },
   { name: "slow ears, usual model and a second", ...slowEars, ...usualModel, ...second, ...voice },
   { name: "slow ears, usual model asked twice", ...slowEars, ...usualModel, ...again, ...voice },
+  { name: "slow ears asked twice, quick model", ...slowEars, ...earsAgain, ...quickModel, ...voice },
+  { name: "slow ears and usual model asked twice", ...slowEars, ...earsAgain, ...usualModel, ...again, ...voice },
   {
     name: "own machine, barely in time",
     ...own,

@@ -36,6 +36,8 @@ export interface Turn {
   /** Time to make the next piece of speech. */
   readonly pieceMs: () => number;
   readonly secondFirstTokenMs: () => number;
+  /** As {@link Turn.sttMs}, of the second recognition that hears the same; `undefined`: there is none. */
+  readonly secondSttMs: ((sinceVoiceMs: number) => number) | undefined;
 }
 
 /**
@@ -69,25 +71,46 @@ export function drawTurn(profile: PipelineProfile, seed: number, index: number):
       words: Array.from({ length: words }, (_, at) => `word${at}`).join(" "),
     });
   }
-  const stt = createDelays(profile.sttFinal, stream(2));
+  const { common = 0, fallbackEars } = profile;
+  const [stt, secondStt] = pair(profile.sttFinal, fallbackEars ?? profile.sttFinal, common, [2, 9, 10].map(stream));
+  const [firstTokenMs, secondFirstTokenMs] = pair(
+    profile.firstToken,
+    profile.fallback ?? profile.firstToken,
+    common,
+    [3, 7, 11].map(stream),
+  );
+  const afterTold = (publishedMs: number, sinceVoiceMs: number) => {
+    const afterToldMs = Math.max(0, publishedMs - STT_TOLD_MS);
+    return profile.partial ? Math.max(afterToldMs, publishedMs - sinceVoiceMs) : afterToldMs;
+  };
   const slowness = createDelays(profile.slowness, stream(6));
   return {
     spoken,
     gapMs: 200 + createDelays(CALLER.turnGap, caller)(),
     reply: REPLIES[Math.floor(caller() * REPLIES.length)]!,
     hangoverMs: createDelays(HANGOVER, caller),
-    sttMs: (sinceVoiceMs) => {
-      const publishedMs = stt();
-      const afterToldMs = Math.max(0, publishedMs - STT_TOLD_MS);
-      return profile.partial ? Math.max(afterToldMs, publishedMs - sinceVoiceMs) : afterToldMs;
-    },
+    sttMs: (sinceVoiceMs) => afterTold(stt(), sinceVoiceMs),
+    secondSttMs: fallbackEars && ((sinceVoiceMs) => afterTold(secondStt(), sinceVoiceMs)),
     partialMs: profile.partial ? createDelays(profile.partial, stream(8)) : () => undefined,
-    firstTokenMs: createDelays(profile.firstToken, stream(3)),
+    firstTokenMs,
     wordMs: createDelays(profile.word, stream(4)),
     firstAudioMs: createDelays(profile.firstAudio, stream(5)),
     pieceMs: () => slowness() * profile.pieceMs,
-    secondFirstTokenMs: createDelays(profile.fallback ?? profile.firstToken, stream(7)),
+    secondFirstTokenMs,
   };
+}
+
+/** What a request takes, and the second one for the same, which in `common` of all cases takes as long. */
+function pair(first: Quantiles, second: Quantiles, common: number, [one, other, which]: Random[]) {
+  const [firstMs, secondMs] = [createDelays(first, one!), createDelays(second, other!)];
+  let newest = 0;
+  return [
+    () => (newest = firstMs()),
+    () => {
+      const fresh = secondMs();
+      return which!() < common ? newest : fresh;
+    },
+  ] as const;
 }
 
 function drawBreaks(voicedMs: number, length: () => number, random: Random) {

@@ -26,6 +26,7 @@ export { type CascadeOptions, createCascade } from "./speech/cascade.ts";
 
 export { createParrot, OWN_WORDS, type ParrotOptions } from "./speech/parrot.ts";
 export { createRealtime, type RealtimeOptions } from "./speech/realtime.ts";
+export { raceRecognition } from "./stt/race.ts";
 export { createRealtimeTranscription, type RealtimeTranscriptionOptions } from "./stt/realtime.ts";
 export type { RealtimeSttDialect } from "./stt/realtime-dialects.ts";
 export { createTranscriptions, type TranscriptionsOptions } from "./stt/transcriptions.ts";
