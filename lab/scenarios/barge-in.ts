@@ -45,8 +45,21 @@ export interface BargeInOptions {
   readonly delayMs?: Milli;
   readonly seed: number;
   readonly session?: SessionPatch;
+  /** The loudspeaker is in the microphone. Default: it is not. */
+  readonly echo?: Echo;
+  /** Whether the agent's own voice is looked for in the caller's audio. Default true. */
+  readonly looksForEcho?: boolean;
   /** Told of every window, for a person who looks for a reason. */
   readonly trace?: (line: string) => void;
+}
+
+/** How the agent comes back. */
+export interface Echo {
+  readonly gainDb: number;
+  /** From the pipe's end to the sample at the microphone: jitter buffer, sound devices, air. */
+  readonly delayMs: Milli;
+  /** A room that sounds on for `t60Ms`, its sum `directDb` below the direct sound. Default: none. */
+  readonly room?: { readonly t60Ms: Milli; readonly directDb: number };
 }
 
 /** What became of it. Times from the first voiced sample at the caller's mouth; at the ear without a jitter buffer. */
@@ -108,6 +121,8 @@ class VirtualCall {
   readonly #frames: SentFrame[] = [];
   readonly #heard = new Map<number, Milli>(); // when each frame first reached the ear
   #encoded = 0; // energy of the newest frame
+  #sounding: Pcm = new Int16Array(0); // the newest frame
+  readonly #reflections: readonly (readonly [delay: number, gain: number])[]; // in samples
   #flushed = false;
   #now: Milli = 0;
 
@@ -118,6 +133,7 @@ class VirtualCall {
     this.#beginsAt = AGENT_ALONE_MS + this.#random() * 160; // every phase of frames of 20 and windows of 32 ms
     this.#endsAt = this.#beginsAt + sound.length / SAMPLES_PER_MS + AFTERWARDS_MS;
     this.#microphone = this.#record();
+    this.#reflections = options.echo ? reflections(options.echo, createRandom(seed)) : [];
     const ids = { next: 0 };
     this.#conversation = new Conversation({
       session: createSession({
@@ -139,7 +155,10 @@ class VirtualCall {
     this.#down = new Link<number>({ loss, delayMs }, seed * 2 + 2);
     this.#voice = new VoiceActivity({
       vad: this.#followed(options.vad.open()),
-      onWindow: (window) => this.#windows.push({ due: this.#now + VAD_MS, window }),
+      onWindow: ({ samples, ...rest }) => {
+        const window = options.looksForEcho === false || !samples ? rest : { ...rest, samples };
+        this.#windows.push({ due: this.#now + VAD_MS, window });
+      },
       onError: (error) => {
         throw error;
       },
@@ -270,6 +289,7 @@ class VirtualCall {
       if (frame.packet) {
         this.#down.handlePacket(this.#now, frame.packet, this.#frames.length);
         const from = frame.sent && Math.round(frame.sent.sentMs * SAMPLES_PER_MS) - FRAME_SAMPLES;
+        this.#reflect();
         this.#frames.push({ from, audible: this.#encoded > 0, gain: from === undefined ? 1 : this.#gainAt(from) });
       }
       if (frame.sent)
@@ -281,6 +301,17 @@ class VirtualCall {
       // RED: the frame before comes along, should it be missing.
       for (const index of [packet.label, packet.label - 1]) {
         if (!this.#heard.has(index)) this.#heard.set(index, packet.at);
+      }
+    }
+  }
+
+  /** The newest frame comes out of the loudspeaker, and back. */
+  #reflect(): void {
+    const from = Math.round((this.#now + (this.#options.delayMs ?? 0)) * SAMPLES_PER_MS);
+    for (const [delay, gain] of this.#reflections) {
+      for (let at = 0; at < this.#sounding.length && from + delay + at < this.#microphone.length; at++) {
+        const heard = this.#microphone[from + delay + at]! + gain * this.#sounding[at]!;
+        this.#microphone[from + delay + at] = Math.max(-32_768, Math.min(32_767, heard));
       }
     }
   }
@@ -306,6 +337,7 @@ class VirtualCall {
       ...encoder,
       encode: (frame) => {
         this.#encoded = energy(frame);
+        this.#sounding = frame.slice();
         return encoder.encode(frame);
       },
     };
@@ -330,6 +362,22 @@ class VirtualCall {
 }
 
 const CALLER: Utterance = { responseId: "caller", itemId: "caller", outputIndex: 0, contentIndex: 0 };
+
+/** The direct sound, and 200 reflections of a room that grow denser and fainter. */
+function reflections({ gainDb, delayMs, room }: Echo, random: Random): (readonly [number, number])[] {
+  const gain = 10 ** (gainDb / 20);
+  const direct = Math.round(delayMs * SAMPLES_PER_MS);
+  const heard: [number, number][] = [[direct, gain]];
+  if (!room) return heard;
+  const late = Array.from({ length: 200 }, () => {
+    const ms = 2 + room.t60Ms * 0.6 * random();
+    return [ms, (random() * 2 - 1) * 10 ** ((-3 * ms) / room.t60Ms)] as const;
+  });
+  const sum = Math.sqrt(late.reduce((all, [, one]) => all + one * one, 0));
+  const level = (gain * 10 ** (-room.directDb / 20)) / sum;
+  for (const [ms, one] of late) heard.push([direct + Math.round(ms * SAMPLES_PER_MS), one * level]);
+  return heard;
+}
 
 function energy(pcm: Pcm): number {
   return pcm.reduce((sum, sample) => sum + sample * sample, 0);

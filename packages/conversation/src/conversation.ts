@@ -36,6 +36,7 @@ import {
 } from "@sluice/realtime";
 import { Approvals } from "./approvals.ts";
 import { durationMs, type Milli, type Pcm } from "./audio.ts";
+import { EchoDetector } from "./echo.ts";
 import type { VoiceWindow } from "./endpointer.ts";
 import type { Began, ContextItem, SpeechEvent, SpeechRequest, SttEvent, TurnDetectorInput } from "./engines.ts";
 import { formatFloor, formatLedger, formatTurn } from "./extensions.ts";
@@ -142,6 +143,7 @@ export class Conversation {
   readonly #listener: Listener;
   readonly #floor: Floor;
   readonly #playout: Playout;
+  readonly #echo = new EchoDetector();
   readonly #transcripts = new Transcripts();
   readonly #idle = new IdleTimer();
   readonly #outlet: SpeechOutlet;
@@ -258,7 +260,9 @@ export class Conversation {
   }
 
   /** The voice detector's word on a window of audio. */
-  handleVoice(now: Milli, window: VoiceWindow): void {
+  handleVoice(now: Milli, heard: VoiceWindow): void {
+    const isEcho = this.#echo.handleWindow(now, heard, this.#playout.ear(now), this.#floor.softened);
+    const window = isEcho ? withoutVoice(heard) : heard;
     const agentSpeaks = this.#activeId !== undefined || this.#playout.playing;
     // The first voice may be a cough: clients stop their sound at `speech_started`, so it waits for the decision.
     this.#listener.contested = agentSpeaks && this.#floor.contestable;
@@ -915,6 +919,7 @@ export class Conversation {
   #play(now: Milli, pieces: readonly OutgoingSpeech[]): void {
     for (const { utterance, pcm, released } of pieces) {
       if (released) this.#playout.handleReleased(now, utterance);
+      if (this.#listener.detectsTurns) this.#echo.handleSpeech(utterance.itemId, pcm);
       this.#commands.push({ kind: "play", utterance, pcm });
     }
   }
@@ -1033,6 +1038,11 @@ export class Conversation {
     const event = { event_id: this.#options.createId("event"), ...draft } as ServerEvent;
     this.#commands.push({ kind: "send", event, to });
   }
+}
+
+/** The agent's own voice is none of the caller's. */
+function withoutVoice({ mediaMs, durationMs, levels }: VoiceWindow): VoiceWindow {
+  return { mediaMs, durationMs, levels, probability: 0 };
 }
 
 /** What the caller said, as an item. */

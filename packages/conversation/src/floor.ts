@@ -135,6 +135,11 @@ export class Floor {
     if (!options) this.reset();
   }
 
+  /** Whether the agent is softer than it speaks, until it is decided. */
+  get softened(): boolean {
+    return this.#burst?.soft === true;
+  }
+
   /** Whether the caller can take the floor from the agent at all. */
   get contestable(): boolean {
     return this.#options !== undefined;

@@ -11,6 +11,7 @@ export {
   type EngineFailure,
   type IdPrefix,
 } from "./conversation.ts";
+export { EchoDetector } from "./echo.ts";
 export { type VoiceWindow, windowLevels } from "./endpointer.ts";
 export * from "./engines.ts";
 export { formatForecast } from "./extensions.ts";

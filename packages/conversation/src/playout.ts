@@ -4,6 +4,7 @@
  */
 import type { Milli, Pcm } from "./audio.ts";
 import { durationMs } from "./audio.ts";
+import type { EarPlace } from "./echo.ts";
 import type { Began, EngineMark } from "./engines.ts";
 import type { FrameCounts } from "./input-buffer.ts";
 import { type LedgerEntry, PlayoutLedger, type PlayoutReport } from "./ledger.ts";
@@ -236,6 +237,12 @@ export class Playout {
   /** Utterances that are not out to their end, oldest first. */
   get playing(): boolean {
     return this.#tracks.some((track) => !track.out);
+  }
+
+  /** Where the ear is by now; `undefined` when nothing sounds. */
+  ear(now: Milli): EarPlace | undefined {
+    const sounding = this.#tracks.find(({ out, ledger }) => !out && ledger.heardMs(now) > 0);
+    return sounding && { itemId: sounding.utterance.itemId, positionMs: sounding.ledger.heardMs(now) };
   }
 
   /** How much the caller has heard of what plays, 0 when nothing does; Infinity where it does not answer a spoken turn. */
