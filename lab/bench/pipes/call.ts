@@ -37,7 +37,7 @@ export interface CallScore {
   readonly prompt: Intact;
   readonly answer: Intact;
   readonly mouthToEarMs: readonly number[];
-  /** The longest of the long answer; `undefined`: nothing of it was heard. */
+  /** The longest within any answer; `undefined`: nothing of any was heard. */
   readonly gap: Gap | undefined;
   readonly note: string | undefined;
 }
@@ -134,7 +134,8 @@ export function judgeCall(take: CallTake, heardCalls: readonly HeardCall[]): Cal
   );
   const answer = sum(TURNS.map(({ answer }) => scoreAnswer(answer, recording?.ear ?? new Int16Array(0), ear)));
   const delays = TURNS.flatMap((turn) => mouthToEarMs(turn, said, ear) ?? []);
-  const gap = recording && longestGap(TURNS[0]!.answer, recording.ear, ear);
+  const gaps = TURNS.flatMap((turn) => (recording && longestGap(turn.answer, recording.ear, ear)) ?? []);
+  const gap = gaps.sort((a, b) => b.ms - a.ms)[0];
   return { pipe, condition, setupRtts: setupMs && setupMs / rtt, prompt, answer, mouthToEarMs: delays, gap, note };
 }
 
