@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { findChromium } from "../test/chromium.ts";
+import { quantile } from "./quantile.ts";
 import { measureToneCall } from "./tone-call.ts"; // which needs launchChromium
 
 test("in a real browser the agent hears every tone word, is heard, and the timeline agrees with the recorded sound", {
@@ -13,10 +14,10 @@ test("in a real browser the agent hears every tone word, is heard, and the timel
     const sum = Object.values(stages).reduce((total, ms) => total + ms, 0);
     assert.ok(Math.abs(sum - timelineMs) < 1, `stages add up to ${sum}, not ${timelineMs}`);
   }
-  // Where a first word was stretched by the jitter buffer its place is not known; where it was whole, the two agree.
+  // Under 3 ms on a quiet machine (npm run bench -- ear); on a busy one some turns are a jitter buffer's 10 ms off.
   const apart = turns
-    .filter(({ whole, clock }) => whole && clock === "client")
+    .filter(({ clock }) => clock === "client")
     .map((turn) => Math.abs(turn.mouthToEarMs - turn.timelineMs));
-  assert.ok(apart.length >= 1, "no turn began with a whole word");
-  assert.ok(apart.toSorted((a, b) => a - b)[apart.length >> 1]! < 60, `timeline and sound are ${apart} ms apart`);
+  assert.ok(apart.length >= 3, `the client's clock told ${apart.length} turns`);
+  assert.ok(quantile(apart, 0.5) < 15, `timeline and sound are ${apart} ms apart`);
 });

@@ -2,8 +2,13 @@
  * An ear in the page: records the microphone and what comes out of the loudspeaker into two tracks of one clock, to the
  * sample, without a hand in the page's own code. What lies before the microphone's track (the device's capture buffer)
  * and behind the loudspeaker's (its output latency) is not in the recording; the browser's own figures for it are told.
+ *
+ * Streams are read through `MediaStreamTrackProcessor` (W3C mediacapture-transform), whose pieces say when they were captured or
+ * decoded. A `MediaStreamAudioSourceNode` holds each stream back by a time of its own: 0 to 7 ms in Chromium 156. Browsers
+ * without it (Firefox) are listened to through such nodes all the same.
  */
 import type { BrowserContext, Page } from "playwright-core";
+import { resample } from "./speech.ts";
 
 /** Samples per second of a recording. */
 export const EAR_RATE = 48_000;
@@ -24,51 +29,62 @@ export interface DeviceLatency {
 
 /** Runs in the page before its own scripts. Plain JavaScript on purpose: it is sent as text. */
 export const EAR_SCRIPT = `(() => {
-  const RATE = ${EAR_RATE};
   const worklet = \`registerProcessor("ear", class extends AudioWorkletProcessor {
-    constructor() { super(); this.parts = [new Float32Array(4800), new Float32Array(4800)]; this.filled = 0; }
-    process(inputs) {
-      for (let track = 0; track < 2; track++) {
-        const channel = inputs[track] && inputs[track][0];
-        if (channel) this.parts[track].set(channel, this.filled);
-        else this.parts[track].fill(0, this.filled, this.filled + 128);
-      }
-      if (this.filled === 0) this.startedAt = currentFrame;
+    constructor() { super(); this.pcm = new Float32Array(3840); this.filled = 0; }
+    process([[samples]]) {
+      if (this.filled === 0) this.frame = currentFrame;
+      if (samples) this.pcm.set(samples, this.filled);
+      else this.pcm.fill(0, this.filled, this.filled + 128);
       this.filled += 128;
-      if (this.filled + 128 > 4800) {
-        const size = this.filled;
-        this.port.postMessage({ at: this.startedAt, mouth: this.parts[0].slice(0, size), ear: this.parts[1].slice(0, size) });
+      if (this.filled === this.pcm.length) {
+        this.port.postMessage({ frame: this.frame, pcm: this.pcm });
         this.filled = 0;
       }
       return true;
     }
   });\`;
-  const state = { parts: [], startedMs: 0, capture: 0 };
+  const state = { taps: [], capture: 0 };
   window.__ear = state;
-  let ready;
-  const own = new WeakSet();
-  const taps = new WeakMap();
-  const graph = () => ready ??= (async () => {
-    const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
-    own.add(context);
-    await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: "text/javascript" })));
-    const node = new AudioWorkletNode(context, "ear", { numberOfInputs: 2, numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
-    node.port.onmessage = ({ data }) => {
-      if (state.parts.length === 0) {
-        const stamp = context.getOutputTimestamp();
-        state.startedMs = stamp.performanceTime - (stamp.contextTime - data.at / RATE) * 1000;
-      }
-      state.parts.push(data);
+  const open = (track, rate) => {
+    const tap = { track, rate, pieces: [] };
+    state.taps.push(tap);
+    return tap;
+  };
+  const connect = AudioNode.prototype.connect;
+  const loaded = new WeakMap();
+  const record = async (context, source, tap) => {
+    const address = URL.createObjectURL(new Blob([worklet], { type: "text/javascript" }));
+    if (!loaded.has(context)) loaded.set(context, context.audioWorklet.addModule(address));
+    await loaded.get(context);
+    const node = new AudioWorkletNode(context, "ear", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+    node.port.onmessage = ({ data: { frame, pcm } }) => {
+      const { contextTime, performanceTime } = context.getOutputTimestamp();
+      const heardAt = performanceTime + (frame / context.sampleRate - contextTime) * 1000;
+      tap.pieces.push({ at: heardAt - context.outputLatency * 1000, pcm });
     };
-    state.context = context;
-    await context.resume();
-    return { context, node };
-  })();
-  const tap = async (stream, input) => {
-    const { context, node } = await graph();
-    const source = context.createMediaStreamSource(stream);
-    (state.sources ??= []).push(source);
-    source.connect(node, 0, input);
+    connect.call(source, node);
+  };
+  const listen = async (stream, track) => {
+    const [source] = stream.getAudioTracks();
+    if (!source) return;
+    // The output's latency is told by a context alone.
+    state.context ??= new AudioContext({ sampleRate: ${EAR_RATE}, latencyHint: "interactive" });
+    if (!("MediaStreamTrackProcessor" in globalThis)) {
+      const node = state.context.createMediaStreamSource(stream);
+      (state.sources ??= []).push(node);
+      return record(state.context, node, open(track, state.context.sampleRate));
+    }
+    const reader = new MediaStreamTrackProcessor({ track: source, maxBufferSize: 1000 }).readable.getReader();
+    let tap;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      tap ??= open(track, value.sampleRate);
+      const pcm = new Float32Array(value.numberOfFrames);
+      value.copyTo(pcm, { planeIndex: 0, format: "f32-planar" });
+      tap.pieces.push({ at: value.timestamp / 1000, pcm });
+      value.close();
+    }
   };
   const media = navigator.mediaDevices;
   if (media) {
@@ -76,26 +92,30 @@ export const EAR_SCRIPT = `(() => {
     media.getUserMedia = async (constraints) => {
       const stream = await getUserMedia(constraints);
       state.capture = (stream.getAudioTracks()[0]?.getSettings().latency ?? 0) * 1000;
-      tap(stream.clone(), 0);
+      listen(stream.clone(), "mouth");
       return stream;
     };
   }
-  // Pipes whose speech the page decodes itself play it through Web Audio.
-  const connect = AudioNode.prototype.connect;
+  // Pipes whose speech the page decodes itself play it through Web Audio: what goes to the destination, when it is rendered.
+  const mixes = new WeakMap();
+  const mixOf = (context) => {
+    const known = mixes.get(context);
+    if (known) return known;
+    const mix = new GainNode(context);
+    mixes.set(context, mix);
+    state.context ??= context;
+    record(context, mix, open("ear", context.sampleRate));
+    return mix;
+  };
   AudioNode.prototype.connect = function (target, ...rest) {
-    if (target instanceof AudioDestinationNode && !own.has(this.context) && !taps.has(this.context)) {
-      const out = this.context.createMediaStreamDestination();
-      taps.set(this.context, out);
-      tap(out.stream, 1);
-    }
-    if (target instanceof AudioDestinationNode && taps.has(this.context)) connect.call(this, taps.get(this.context));
+    if (target instanceof AudioDestinationNode && this.context instanceof AudioContext) connect.call(this, mixOf(this.context));
     return connect.call(this, target, ...rest);
   };
   const Peer = window.RTCPeerConnection;
   window.RTCPeerConnection = class extends Peer {
     constructor(...args) {
       super(...args);
-      this.addEventListener("track", ({ track }) => { if (track.kind === "audio") tap(new MediaStream([track]), 1); });
+      this.addEventListener("track", ({ track }) => { if (track.kind === "audio") listen(new MediaStream([track]), "ear"); });
     }
   };
 })();`;
@@ -106,10 +126,21 @@ export async function installEar(context: BrowserContext): Promise<void> {
 }
 
 interface EarState {
-  readonly parts: { readonly mouth: Float32Array; readonly ear: Float32Array }[];
-  readonly startedMs: number;
+  readonly taps: readonly {
+    readonly track: "mouth" | "ear";
+    readonly rate: number;
+    readonly pieces: readonly { readonly at: number; readonly pcm: Float32Array }[];
+  }[];
   readonly capture: number;
   readonly context: AudioContext | undefined;
+}
+
+/** One source as the page recorded it: pieces one after another, and when the first sample of each was there. */
+interface Tap {
+  readonly track: "mouth" | "ear";
+  readonly rate: number;
+  readonly pcm: Int16Array;
+  readonly pieces: readonly { readonly at: number; readonly length: number }[];
 }
 
 /** A page, as far as the ear needs it. */
@@ -120,22 +151,85 @@ interface Evaluating {
 /** Takes what was recorded since the page began to use the microphone. */
 export async function takeRecording(page: Evaluating): Promise<EarRecording> {
   // As base64 of 16-bit samples: Playwright's own encoding of arrays is a hundred times slower.
-  const { mouth, ear, startedMs } = await page.evaluate(() => {
-    const state = (globalThis as unknown as { __ear: EarState }).__ear;
-    const encode = (track: "mouth" | "ear") => {
-      const length = state.parts.reduce((sum, part) => sum + part[track].length, 0);
-      const pcm = new Int16Array(length);
-      let at = 0;
-      for (const part of state.parts)
-        for (const sample of part[track]) pcm[at++] = Math.max(-1, Math.min(1, sample)) * 32_767;
+  const taken = await page.evaluate(() => {
+    const { taps } = (globalThis as unknown as { __ear: EarState }).__ear;
+    return taps.map(({ track, rate, pieces }) => {
+      const pcm = new Int16Array(pieces.reduce((sum, piece) => sum + piece.pcm.length, 0));
+      let place = 0;
+      for (const piece of pieces)
+        for (const sample of piece.pcm) pcm[place++] = Math.max(-1, Math.min(1, sample)) * 32_767;
       const bytes = new Uint8Array(pcm.buffer);
       let text = "";
       for (let i = 0; i < bytes.length; i += 32_768) text += String.fromCharCode(...bytes.subarray(i, i + 32_768));
-      return btoa(text);
-    };
-    return { mouth: encode("mouth"), ear: encode("ear"), startedMs: state.startedMs };
+      return { track, rate, pcm: btoa(text), pieces: pieces.map(({ at, pcm: { length } }) => ({ at, length })) };
+    });
   });
-  return { mouth: decode(mouth), ear: decode(ear), startedMs };
+  const spans = taken
+    .map((tap): Tap => ({ ...tap, pcm: decode(tap.pcm) }))
+    .flatMap((tap) => spansOf(tap).map((span) => ({ ...span, track: tap.track })));
+  const startedMs = Math.min(...spans.map(({ startMs }) => startMs));
+  const mix = (track: "mouth" | "ear") =>
+    mixSpans(
+      spans.filter((span) => span.track === track),
+      startedMs,
+    );
+  return { mouth: mix("mouth"), ear: mix("ear"), startedMs };
+}
+
+/** Sound without a break, at {@link EAR_RATE}. */
+interface SoundSpan {
+  readonly startMs: number;
+  readonly pcm: Int16Array;
+}
+
+/** Pieces on either side of a place that say when it was: single ones are told late. */
+const NEIGHBOURS = 50;
+/** Further off, a source stood still or jumped; nearer, its clock is only told unevenly. */
+const BREAK_MS = 6;
+
+/** The stretches of a tap in which its samples followed each other at their rate. */
+export function spansOf({ rate, pcm, pieces }: Omit<Tap, "track">): SoundSpan[] {
+  const spans: SoundSpan[] = [];
+  let place = 0;
+  const lags = pieces.map(({ at, length }) => {
+    const lag = at - (place * 1000) / rate;
+    place += length;
+    return lag;
+  });
+  let [from, fromPlace] = [0, 0];
+  place = 0;
+  for (let piece = 1; piece <= pieces.length; piece++) {
+    place += pieces[piece - 1]!.length;
+    if (piece < pieces.length && !breaksAt(lags, from, piece)) continue;
+    spans.push({
+      startMs: (fromPlace * 1000) / rate + middle(lags, from, piece),
+      pcm: resample(pcm.subarray(fromPlace, place), rate, EAR_RATE),
+    });
+    [from, fromPlace] = [piece, place];
+  }
+  return spans;
+}
+
+/** Whether samples are missing before a piece, or are too many: it and those that follow are off what the ones before promised. */
+function breaksAt(lags: readonly number[], from: number, piece: number): boolean {
+  const before = middle(lags, Math.max(from, piece - NEIGHBOURS), piece);
+  const isOff = (lag: number) => Math.abs(lag - before) >= BREAK_MS;
+  return isOff(lags[piece]!) && !isOff(lags[piece - 1]!) && isOff(middle(lags, piece, piece + NEIGHBOURS));
+}
+
+function middle(values: readonly number[], from: number, to: number): number {
+  const sorted = values.slice(from, to).sort((a, b) => a - b);
+  return sorted[sorted.length >> 1]!;
+}
+
+/** All spans in one track that begins at `startedMs`; what sounds together is added. */
+function mixSpans(spans: readonly SoundSpan[], startedMs: number): Int16Array {
+  const placed = spans.map(({ startMs, pcm }) => ({ at: Math.round(((startMs - startedMs) * EAR_RATE) / 1000), pcm }));
+  const track = new Int16Array(Math.max(0, ...placed.map(({ at, pcm }) => at + pcm.length)));
+  for (const { at, pcm } of placed) {
+    for (let i = 0; i < pcm.length; i++) track[at + i] = Math.max(-32_768, Math.min(32_767, track[at + i]! + pcm[i]!));
+  }
+  return track;
 }
 
 /** The browser's own word on what the recording cannot hold. */

@@ -3,7 +3,7 @@ import { globSync } from "node:fs";
 import { basename, join } from "node:path";
 import { Link, networkProfile } from "@sluice/netem";
 import { loadOpus } from "@sluice/transceiver";
-import { runScenario, type Scenario, type ScenarioRun } from "./scenario.ts";
+import { type JudgedRun, runScenario, type Scenario } from "./scenario.ts";
 import { type CallScore, summarise } from "./score.ts";
 import { concatenate, silence } from "./speech.ts";
 import { hearTones } from "./tone-speech/listen.ts";
@@ -36,20 +36,21 @@ export interface ScenarioFigures {
   readonly failures: readonly { readonly seed: number; readonly what: readonly string[] }[];
 }
 
-/** Runs `scenario` with the seeds from `firstSeed` on. */
+/** Runs `scenario` with the seeds from `firstSeed` on: in virtual time, or as `run` does. */
 export async function measureScenario(
   scenario: Scenario,
   runs: number,
   firstSeed = 1,
-  onRun: (run: ScenarioRun) => void = () => {},
+  onRun: (run: JudgedRun) => void = () => {},
+  run: (scenario: Scenario, options: { readonly seed: number }) => Promise<JudgedRun> = runScenario,
 ): Promise<ScenarioFigures> {
   const scores: CallScore[] = [];
   const failures: { seed: number; what: readonly string[] }[] = [];
   for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
-    const run = await runScenario(scenario, { seed });
-    scores.push(run.score);
-    if (run.failures.length > 0) failures.push({ seed, what: run.failures });
-    onRun(run);
+    const judged = await run(scenario, { seed });
+    scores.push(judged.score);
+    if (judged.failures.length > 0) failures.push({ seed, what: judged.failures });
+    onRun(judged);
   }
   const turns = scores.flatMap((score) => score.turns);
   const names = [...new Set(turns.flatMap(({ stages }) => Object.keys(stages)))];

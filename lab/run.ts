@@ -3,7 +3,8 @@
  * hours. Without network; what a bench needs and this machine does not have is named in the report.
  *
  *     npm run lab [-- --full] [--only scenarios,loss,instrument,turn,…] [--out FOLDER] [--from report.json]
- *     npm run lab -- scenario NAME [--seed 1] [--runs 1]        one scenario, in words
+ *     npm run lab -- scenario NAME [--seed 1] [--runs 1] [--pipe webrtc|legacy]                   one scenario, in virtual time
+ *     npm run lab -- scenario NAME --chromium [--seed 1] [--runs 1] [--pipe webrtc|webtransport]  the same in a real Chromium
  *     npm run lab -- compare A.json B.json [--relative 0.1] [--share 0.02]
  *     npm run lab -- screenshot                                 pictures of lab/report into docs/
  *     npm run lab -- baseline                                   writes lab/baseline.json anew
@@ -16,6 +17,8 @@ import { parseArgs } from "node:util";
 import { findChromium } from "../test/chromium.ts";
 import { BARS, judge } from "./bars.ts";
 import { measureBaseline } from "./baseline.ts";
+import { REAL_PIPES, type RealPipe } from "./chromium-call.ts";
+import { runForReal } from "./chromium-scenario.ts";
 import { compareReports, lostFigures } from "./compare.ts";
 import { loadScenarios, measureInstrument, measureLoss, measureScenario, type ScenarioFigures } from "./measure.ts";
 import { format } from "./page/chart.ts";
@@ -23,7 +26,7 @@ import { renderMainChart, renderPage } from "./page/page.ts";
 import { takeScreenshots } from "./page/screenshot.ts";
 import { loadRecords } from "./record.ts";
 import { type BenchOutcome, describeCommit, describeMachine, type LabReport } from "./report.ts";
-import { runScenario } from "./scenario.ts";
+import { runScenario, VIRTUAL_PIPES, type VirtualPipe } from "./scenario.ts";
 import { type CallScore, summarise } from "./score.ts";
 
 interface BenchPlan {
@@ -77,6 +80,7 @@ const BENCHES: readonly BenchPlan[] = [
     needs: ["chromium", "redis-server"],
     limitS: 60,
   },
+  { name: "scenario", bench: "scenario", short: [], full: ["--runs", "10"], needs: ["chromium"], limitS: 90 },
   { name: "pipes", bench: "pipes", short: ["--quick"], full: [], needs: ["chromium"], limitS: 150 },
   {
     name: "sessions-webtransport",
@@ -101,6 +105,8 @@ const { values, positionals } = parseArgs({
     from: { type: "string" },
     seed: { type: "string", default: "1" },
     runs: { type: "string" },
+    chromium: { type: "boolean", default: false },
+    pipe: { type: "string" },
     relative: { type: "string" },
     share: { type: "string" },
   },
@@ -272,14 +278,32 @@ async function tellScenario(): Promise<number> {
     for (const { name, about } of scenarios.values()) console.log(`${name.padEnd(18)} ${about}`);
     return rest[0] === undefined ? 0 : 2;
   }
+  const pipes: readonly string[] = values.chromium ? REAL_PIPES : VIRTUAL_PIPES;
+  if (values.pipe !== undefined && !pipes.includes(values.pipe)) {
+    console.error(
+      `no pipe "${values.pipe}" ${values.chromium ? "in Chromium" : "in virtual time"}; there are: ${pipes.join(", ")}`,
+    );
+    return 2;
+  }
+  if (values.chromium && findChromium() === undefined) {
+    console.error("a real scenario needs Chromium, which is not installed here: npm test installs it or says how");
+    return 2;
+  }
+  const how = [
+    ...(values.chromium ? ["--chromium"] : []),
+    ...(values.pipe === undefined ? [] : ["--pipe", values.pipe]),
+  ];
   const scores: CallScore[] = [];
   let failed = 0;
   for (let seed = Number(values.seed), end = seed + Number(values.runs ?? 1); seed < end; seed++) {
-    const { score, failures } = await runScenario(scenario, { seed });
+    const { score, failures } = values.chromium
+      ? await runForReal(scenario, { seed, pipe: values.pipe as RealPipe | undefined })
+      : await runScenario(scenario, { seed, ...(values.pipe !== undefined && { pipe: values.pipe as VirtualPipe }) });
     scores.push(score);
     if (failures.length === 0) continue;
     failed += 1;
-    console.log(`seed ${seed}: ${failures.join("; ")}  (npm run lab -- scenario ${scenario.name} --seed ${seed})`);
+    const again = ["npm run lab -- scenario", scenario.name, ...how, "--seed", seed].join(" ");
+    console.log(`seed ${seed}: ${failures.join("; ")}  (${again})`);
   }
   console.log(
     JSON.stringify(

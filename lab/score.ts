@@ -1,12 +1,25 @@
 /** What a recorded call was worth to both sides: which words came through, how soon, and what stood still. */
+import type { TurnTimeline } from "@sluice/conversation";
 import type { ServerEvent } from "@sluice/realtime";
-import type { CallRecord } from "./call.ts";
+import type { CallEvent } from "./call.ts";
 import { voicedSpans } from "./listen.ts";
 import { quantile } from "./quantile.ts";
 import { align, countErrors, sumErrors, type WordErrors, wordErrors } from "./tone-speech/error-rate.ts";
 import { wordsOf } from "./tone-speech/lexicon.ts";
 import { type HeardWord, hearTones } from "./tone-speech/listen.ts";
 import { STEP_MS, WORD_MS } from "./tone-speech/voice.ts";
+
+/** What is scored: a call's sound at the ear and what the server said of it, on one clock. */
+export interface HeardCall {
+  readonly ear: Int16Array;
+  /** Samples per second of the ear. Default 24,000. */
+  readonly sampleRate?: number;
+  /** When the ear's first sample was heard. */
+  readonly startedAt: number;
+  readonly events: readonly CallEvent[];
+  /** The account of every turn, in the order of the events that told it. */
+  readonly turns: readonly { readonly timeline: Pick<TurnTimeline, "clock" | "totalMs" | "stages"> }[];
+}
 
 /** What the caller said in one go. */
 export interface SaidTurn {
@@ -65,10 +78,14 @@ interface HeardAnswer extends Answer {
 }
 
 /** Scores a call. */
-export function scoreCall(record: CallRecord, said: readonly SaidTurn[], coughs: readonly number[]): CallScore {
-  const heard = hearTones(record.ear).map((word) => ({ ...word, startMs: word.startMs + record.startedAt }));
+export function scoreCall(record: HeardCall, said: readonly SaidTurn[], coughs: readonly number[]): CallScore {
+  const { sampleRate = 24_000 } = record;
+  const heard = hearTones(record.ear, { sampleRate }).map((word) => ({
+    ...word,
+    startMs: word.startMs + record.startedAt,
+  }));
   const answers = hearAnswers(record, heard);
-  const spans = voicedSpans(record.ear, { sampleRate: 24_000, threshold: 0.004, joinMs: 100 });
+  const spans = voicedSpans(record.ear, { sampleRate, threshold: 0.004, joinMs: 100 });
   const turns = said.map((turn, at) => scoreTurn(record, turn, said[at + 1], heard, spans));
   const truncated = answers.filter(({ truncatedMs }) => truncatedMs !== undefined);
   const interruptions = said.filter(({ interrupts }) => interrupts).length;
@@ -116,7 +133,7 @@ export function summarise(scores: readonly CallScore[]) {
 }
 
 function scoreTurn(
-  record: CallRecord,
+  record: HeardCall,
   turn: SaidTurn,
   next: SaidTurn | undefined,
   heard: readonly HeardWord[],
@@ -151,11 +168,11 @@ function scoreTurn(
 }
 
 /** When the caller learnt of the turn's account. */
-function arrivalOf(record: CallRecord, turn: number): number {
+function arrivalOf(record: HeardCall, turn: number): number {
   return record.events.filter(({ event }) => event.type === "sluice.turn")[turn]?.at ?? Number.NaN;
 }
 
-function transcripts(record: CallRecord): string[] {
+function transcripts(record: HeardCall): string[] {
   const type = "conversation.item.input_audio_transcription.completed";
   return record.events.flatMap(({ event }) =>
     event.type === type ? wordsOf((event as Extract<ServerEvent, { type: typeof type }>).transcript) : [],
@@ -163,7 +180,7 @@ function transcripts(record: CallRecord): string[] {
 }
 
 /** The answers that sounded, what of each was heard, and where it stood still. */
-function hearAnswers(record: CallRecord, heard: readonly HeardWord[]): HeardAnswer[] {
+function hearAnswers(record: HeardCall, heard: readonly HeardWord[]): HeardAnswer[] {
   const answers = answersOf(record);
   return answers.map((answer, at) => {
     const until = answers[at + 1]?.sentAt ?? Infinity;
@@ -191,7 +208,7 @@ function hearAnswers(record: CallRecord, heard: readonly HeardWord[]): HeardAnsw
   });
 }
 
-function answersOf(record: CallRecord): Answer[] {
+function answersOf(record: HeardCall): Answer[] {
   const answers = new Map<string, Answer>();
   for (const { event } of record.events) {
     if (event.type === "response.output_audio_transcript.delta") {

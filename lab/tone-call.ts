@@ -5,6 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { SAMPLE_RATE } from "@sluice/conversation";
 import { createScriptedVad, type Quantiles } from "@sluice/engines";
 import { createKeyRing, createServerId, generateKey } from "@sluice/routing";
 import { serveTransceiver } from "@sluice/transceiver";
@@ -17,16 +18,16 @@ import { speakTones, WORD_MS } from "./tone-speech/voice.ts";
 
 /** One turn as the sound has it and as the timeline has it. */
 export interface ToneTurn {
-  /** From the last sample of the last word at the microphone's track to the first of the answer at the loudspeaker's. */
+  /** From the last sample of the last word at the microphone's track to the first sound of the answer at the loudspeaker's. */
   readonly recordedMs: number;
-  /** The same, sound devices included, as the browser tells them. */
+  /** The same to the air: with the output's latency, as the browser tells it. The microphone's own is in its timestamps. */
   readonly mouthToEarMs: number;
   /** As the timeline has it. */
   readonly timelineMs: number;
   readonly clock: string;
   readonly stages: Readonly<Record<string, number>>;
-  /** Whether the answer's first word was heard, so that its beginning is known to the sample. */
-  readonly whole: boolean;
+  /** The first word that was heard lies so much later than the sound began: 0 where no jitter buffer drew it out or cut into it. */
+  readonly bentMs: number;
   /** Words of the answer that were heard, and that the agent said. */
   readonly heard: number;
   readonly said: number;
@@ -35,6 +36,10 @@ export interface ToneTurn {
 const PROMPT = "please tell me the news";
 const REPLY = "this is good news for you";
 const GAP_MS = 3600;
+/** -50 dB of full scale: above what a codec makes of silence. */
+const SOUND = 100;
+/** From the first sample of the answer as it was spoken to the first that counts as sound. */
+const RISE_MS = firstSoundMs(speakTones(REPLY).pcm, 0, SAMPLE_RATE);
 const at = (ms: number): Quantiles => ({ min: ms, p50: ms });
 
 /** Talks for `turns` turns. Needs Chromium and the built console. */
@@ -87,7 +92,7 @@ export async function measureToneCall(turns: number): Promise<ToneTurn[]> {
     const recording = await takeRecording(page);
     const devices = await deviceLatency(page);
     const events = (await page.evaluate(() => (globalThis as unknown as { __turns: TurnEvent[] }).__turns)) ?? [];
-    return pair(recording.mouth, recording.ear, events, devices.outputMs + devices.captureMs);
+    return pair(recording.mouth, recording.ear, events, devices.outputMs);
   } finally {
     await browser.close();
     await server.close("the bench is over");
@@ -101,7 +106,7 @@ interface TurnEvent {
 }
 
 /** Brings turns and their accounts together, in order. */
-function pair(mouth: Int16Array, ear: Int16Array, events: readonly TurnEvent[], deviceMs: number): ToneTurn[] {
+function pair(mouth: Int16Array, ear: Int16Array, events: readonly TurnEvent[], outputMs: number): ToneTurn[] {
   const said = phrases(hearTones(mouth, { sampleRate: EAR_RATE }));
   const heard = phrases(hearTones(ear, { sampleRate: EAR_RATE }));
   return said.flatMap((words, turn) => {
@@ -109,20 +114,28 @@ function pair(mouth: Int16Array, ear: Int16Array, events: readonly TurnEvent[], 
     const answer = heard.find(([first]) => first!.startMs > endMs && first!.startMs < endMs + GAP_MS);
     const event = events[turn];
     if (!answer || !event) return [];
-    const recordedMs = answer[0]!.startMs - endMs;
+    const soundMs = firstSoundMs(ear, endMs, EAR_RATE) - RISE_MS;
+    const recordedMs = soundMs - endMs;
     return [
       {
         recordedMs,
-        mouthToEarMs: recordedMs + deviceMs,
+        mouthToEarMs: recordedMs + outputMs,
         timelineMs: event.total_ms,
         clock: event.clock,
         stages: Object.fromEntries(event.stages.map(({ name, ms }) => [name, ms])),
-        whole: answer[0]!.text === REPLY.split(" ")[0],
+        bentMs: answer[0]!.startMs - soundMs,
         heard: answer.length,
         said: REPLY.split(" ").length,
       },
     ];
   });
+}
+
+/** When the first sound after `fromMs` begins, to the sample. */
+function firstSoundMs(pcm: Int16Array, fromMs: number, sampleRate: number): number {
+  const from = Math.round((fromMs * sampleRate) / 1000);
+  const at = pcm.subarray(from).findIndex((sample) => Math.abs(sample) >= SOUND);
+  return at < 0 ? Number.POSITIVE_INFINITY : ((from + at) * 1000) / sampleRate;
 }
 
 /** Words that lie closer than a second belong together. */

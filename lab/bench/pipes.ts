@@ -13,7 +13,7 @@ import { type CallScore, type CallTake, judgeCall, placeCall } from "./pipes/cal
 import { CONDITIONS, type Condition, DELAY_MS, PIPES, type Pipe } from "./pipes/conditions.ts";
 import type { HeardCall } from "./pipes/messages.ts";
 import { type Lane, type Network, openNetwork } from "./pipes/network.ts";
-import { openPage, servePage } from "./pipes/page.ts";
+import { openPage, serveCallerPage } from "./pipes/page.ts";
 import { measureRebinding } from "./pipes/rebind.ts";
 import type { Bench } from "./run.ts";
 
@@ -47,7 +47,7 @@ export const run: Bench = async ({ flags }) => {
   );
   const pipes = PIPES.filter((pipe) => flags.pipes === undefined || flags.pipes.split(",").includes(pipe));
   const network = await openNetwork(atOnce, seed);
-  const place = await servePage();
+  const place = await serveCallerPage();
   const browser = await launchChromium();
   try {
     const scores: CallScore[] = [];

@@ -4,6 +4,7 @@ import { createRequire } from "node:module";
 import { PROFILES } from "@sluice/netem";
 import { judge, type Verdict } from "../bars.ts";
 import { provenanceOf, tablesOf } from "../interop/report.ts";
+import type { ScenarioFigures } from "../measure.ts";
 import { INFERENCE } from "../profiles/inference.ts";
 import type { LabReport } from "../report.ts";
 import * as chart from "./chart.ts";
@@ -91,11 +92,19 @@ function held(verdict: Verdict): string {
 }
 
 function distributionRows(report: LabReport): chart.DistributionRow[] {
-  const rows: chart.DistributionRow[] = Object.values(report.scenarioRuns ?? {}).map((run) => ({
+  const virtual = Object.values(report.scenarioRuns ?? {}).map((run) => ({
     label: run.name,
     note: `${run.network} · ${run.inference} models`,
     values: run.mouth_to_ear_ms,
   }));
+  const real = (rowsOf(report, "scenario") as unknown as (ScenarioFigures & { readonly pipe: string })[]).map(
+    (run) => ({
+      label: `${run.name}, Chromium`,
+      note: `${run.network} · ${run.inference} models · ${run.pipe}`,
+      values: run.mouth_to_ear_ms,
+    }),
+  );
+  const rows: chart.DistributionRow[] = [...virtual, ...real];
   return rows.toSorted((a, b) => middle(a.values) - middle(b.values));
 }
 
@@ -114,7 +123,7 @@ function turnsSection(report: LabReport): string {
   return (
     section(
       "Mouth to ear",
-      "From the last sample that left the mouth to the first of the answer at the ear, 500 ms of silence asked for included. Whole calls in virtual time: the real transceiver, conversation and pipeline; networks and models as published (below). Every dot is a turn, the bar the 5th to 95th percentile. Red: a natural gap, a thought, a bad line.",
+      "From the last sample that left the mouth to the first of the answer at the ear, 500 ms of silence asked for included. Whole calls in virtual time: the real transceiver, conversation and pipeline; networks and models as published (below). “Chromium”: the same file for real, through the proxy. Every dot is a turn, the bar the 5th to 95th percentile. Red: a natural gap, a thought, a bad line.",
       chart.distributions(distributionRows(report)),
     ) +
     section(

@@ -2,13 +2,9 @@
  * A stranger's page: the built client SDK, and nothing of Sluice's own around it. Its microphone is a device of tone words
  * that speaks when it is told to; what leaves it and what the ear gets is recorded by `lab/ear.ts`.
  */
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
-import { build, type Rolldown } from "vite";
 import { type EarRecording, installEar, takeRecording } from "../../ear.ts";
+import { SPEAKING_MICROPHONE, servePage } from "../../stranger-page.ts";
 import type { Pipe } from "./conditions.ts";
 
 /** What a page knows of its call. */
@@ -30,42 +26,8 @@ export interface CallerPage {
   close(): Promise<void>;
 }
 
-const SDK = join(import.meta.dirname, "..", "..", "..", "packages", "client", "src", "index.ts");
 /** What a legacy receiver holds back, whatever comes. */
 const LEGACY_PLAYOUT_MS = 200;
-
-// Before the ear, which listens to what this gives. Plain JavaScript on purpose: it is sent as text.
-const MICROPHONE = `(() => {
-  let graph;
-  const open = () => graph ??= (() => {
-    const context = new AudioContext({ sampleRate: 48000 });
-    const out = context.createMediaStreamDestination();
-    out.channelCount = 1;
-    const quiet = context.createConstantSource();
-    quiet.offset.value = 0;
-    quiet.connect(out);
-    quiet.start();
-    return { context, out };
-  })();
-  // A device is there before anybody asks for it.
-  window.__plugIn = () => open().context.resume();
-  navigator.mediaDevices.getUserMedia = async () => {
-    const { context, out } = open();
-    await context.resume();
-    return out.stream.clone();
-  };
-  window.__say = (text) => {
-    const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-    const pcm = new Int16Array(bytes.buffer);
-    const { context, out } = open();
-    const sound = context.createBuffer(1, pcm.length, 48000);
-    sound.getChannelData(0).set(Float32Array.from(pcm, (sample) => sample / 32768));
-    const source = context.createBufferSource();
-    source.buffer = sound;
-    source.connect(out);
-    source.start();
-  };
-})();`;
 
 const LEGACY = `(() => {
   const Peer = window.RTCPeerConnection;
@@ -105,22 +67,7 @@ interface PageSide {
 }
 
 /** Serves the page; its address. */
-export async function servePage(): Promise<{ readonly url: string; close(): void }> {
-  const script = await bundle();
-  const server = createServer((request, response) => {
-    const isScript = request.url === "/app.js";
-    response.writeHead(200, { "content-type": isScript ? "text/javascript" : "text/html" });
-    response.end(
-      isScript ? script : '<!doctype html><title>a stranger</title><script type="module" src="/app.js"></script>',
-    );
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    url: `http://localhost:${(server.address() as AddressInfo).port}/`,
-    close: () => server.close().closeAllConnections(),
-  };
-}
+export const serveCallerPage = () => servePage(APP);
 
 /** How a page is opened. */
 export interface PageOptions {
@@ -141,7 +88,7 @@ export async function openPage(
   { place, url, pipe, name, prepared = true }: PageOptions,
 ): Promise<CallerPage> {
   const context = await browser.newContext();
-  await context.addInitScript(MICROPHONE);
+  await context.addInitScript(SPEAKING_MICROPHONE);
   await installEar(context);
   if (pipe === "legacy") await context.addInitScript(LEGACY);
   const page = await context.newPage();
@@ -173,22 +120,4 @@ export async function openPage(
       await context.close();
     },
   };
-}
-
-async function bundle(): Promise<string> {
-  const result = (await build({
-    configFile: false,
-    logLevel: "silent",
-    resolve: { conditions: ["sluice-source", "module", "browser"] },
-    plugins: [
-      {
-        name: "app",
-        resolveId: (id) => (id === "app" ? "\0app" : id === "sdk" ? SDK : undefined),
-        load: (id) => (id === "\0app" ? APP : undefined),
-      },
-    ],
-    build: { write: false, target: "es2024", rollupOptions: { input: "app", external: ["libopus-wasm"] } },
-  })) as Rolldown.RolldownOutput | Rolldown.RolldownOutput[];
-  const [output] = Array.isArray(result) ? result : [result];
-  return output!.output.map((file) => (file.type === "chunk" ? file.code : "")).join("");
 }

@@ -38,6 +38,14 @@ test("a start that was seen late is dated back, over the wrap of the timestamp",
   assert.deepEqual(report, { itemId: "item", startedMs: 70, positionMs: 20, atMs: 90 });
 });
 
+test("a packet in which an utterance begins says when its first sample is heard", () => {
+  const tracker = new PlayoutTracker();
+  tracker.handleUtterance(0, "item", 10_120);
+  const report = tracker.handlePlayed(30, played(28, 10_000, 12));
+  assert.deepEqual(report, { itemId: "item", startedMs: 42.5, positionMs: 0, atMs: 42.5 });
+  assert.deepEqual(tracker.handleEnd(33, played(28, 10_000, 12)), { ...report, positionMs: 2.5, atMs: 45 });
+});
+
 test("positions are reported every 200 ms while there is new audio", () => {
   const tracker = new PlayoutTracker();
   tracker.handleUtterance(0, "item", 0);

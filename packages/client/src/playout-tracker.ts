@@ -32,6 +32,8 @@ interface Tracked {
 
 const RTP_PER_MS = 48; // RFC 7587 section 4.1: Opus always counts at 48 kHz
 const PACKET_MS = 20;
+/** An utterance begins so far into its first packet at most: the longest look-ahead of an Opus encoder (RFC 7845 section 4.2). */
+const LOOKAHEAD_MS = 6.5;
 const REPORT_EVERY_MS = 200;
 const POLL_START_MS = 5;
 const POLL_LATE_START_MS = 50;
@@ -79,8 +81,9 @@ export class PlayoutTracker {
     const drained = this.#drainedAt !== undefined && now >= this.#drainedAt;
     if (drained) this.#forget();
     if (!played || !playing) return undefined;
-    const positionMs = rtpDistanceMs(playing.rtpTimestamp, played.rtpTimestamp);
-    const atMs = played.atMs + played.latencyMs;
+    const playedMs = rtpDistanceMs(playing.rtpTimestamp, played.rtpTimestamp);
+    const positionMs = Math.max(0, playedMs);
+    const atMs = played.atMs + played.latencyMs + positionMs - playedMs;
     if (playing.startedMs === undefined) {
       playing.startedMs = atMs - positionMs;
     } else if (played.rtpTimestamp === this.#reported || (now < this.#reportAt && !drained)) {
@@ -98,8 +101,9 @@ export class PlayoutTracker {
     this.#forget();
     if (!played || !playing) return undefined;
     const packetMs = Math.min(PACKET_MS, Math.max(0, now - played.atMs));
-    const positionMs = rtpDistanceMs(playing.rtpTimestamp, played.rtpTimestamp) + packetMs;
-    const atMs = played.atMs + packetMs + played.latencyMs;
+    const playedMs = rtpDistanceMs(playing.rtpTimestamp, played.rtpTimestamp) + packetMs;
+    const positionMs = Math.max(0, playedMs);
+    const atMs = played.atMs + packetMs + played.latencyMs + positionMs - playedMs;
     return { itemId: playing.itemId, startedMs: playing.startedMs ?? atMs - positionMs, positionMs, atMs };
   }
 
@@ -110,7 +114,9 @@ export class PlayoutTracker {
   }
 
   #playing(played: PlayedAudio): Tracked | undefined {
-    const index = this.#tracked.findLastIndex((it) => rtpDistanceMs(it.rtpTimestamp, played.rtpTimestamp) >= 0);
+    const index = this.#tracked.findLastIndex(
+      (it) => rtpDistanceMs(it.rtpTimestamp, played.rtpTimestamp) >= -LOOKAHEAD_MS,
+    );
     if (index > 0) this.#tracked.splice(0, index);
     return index < 0 ? undefined : this.#tracked[0];
   }

@@ -1,8 +1,11 @@
 /**
- * Measures the microphone's level in blocks of one render quantum (W3C Web Audio section 1.1: 128 frames, 2.7 ms at
- * 48 kHz), with the time that each block was captured, as well as the browser tells it.
+ * Measures the microphone's level in blocks of some 2.5 ms, with the time that each block was captured, as well as the browser
+ * tells it: to a tenth of a millisecond where pieces of the track have timestamps (W3C mediacapture-transform; Chromium), else
+ * by when they pass the audio graph, which is up to 10 ms later: a `MediaStreamAudioSourceNode` keeps a queue of its own,
+ * and how long it is nobody says, nor is it the same in two contexts (docs/decisions/0030-lab.md).
  */
 import { FrameClock } from "./speech-end.ts";
+import { readPieces } from "./track-pieces.ts";
 
 /** A level and when it was. */
 export interface LevelBlock {
@@ -63,6 +66,26 @@ export function meterVoice(
   track: MediaStreamTrack,
   onBlock: (block: LevelBlock) => void,
 ): () => void {
+  return meterPieces(track, onBlock) ?? meterGraph(context, track, onBlock);
+}
+
+const BLOCKS_OF_PIECE = 4;
+
+/** By the timestamps of the track itself; `undefined` where the browser has none. */
+function meterPieces(track: MediaStreamTrack, onBlock: (block: LevelBlock) => void): (() => void) | undefined {
+  return readPieces(track, ({ startMs, sampleRate, samples }) => {
+    const durationMs = (samples.length * 1000) / sampleRate / BLOCKS_OF_PIECE;
+    for (let block = 0; block < BLOCKS_OF_PIECE; block++) {
+      const from = Math.round((block * samples.length) / BLOCKS_OF_PIECE);
+      const to = Math.round(((block + 1) * samples.length) / BLOCKS_OF_PIECE);
+      const rms = Math.sqrt(samples.subarray(from, to).reduce((sum, it) => sum + it * it, 0) / (to - from));
+      onBlock({ endMs: startMs + (to * 1000) / sampleRate, durationMs, rms });
+    }
+  });
+}
+
+/** By the audio graph. */
+function meterGraph(context: AudioContext, track: MediaStreamTrack, onBlock: (block: LevelBlock) => void): () => void {
   const source = context.createMediaStreamSource(new MediaStream([track]));
   const meter = new AudioWorkletNode(context, "sluice-level", { numberOfOutputs: 0, channelCount: 1 });
   const clock = new FrameClock();

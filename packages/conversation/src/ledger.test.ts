@@ -27,6 +27,21 @@ test("a client's report replaces the egress clock, and plays on from there", () 
   assert.equal(ledger.entry(5500).bufferedMs, 110);
 });
 
+test("a sound that is in the device when a client tells of it is heard when the device gives it out", () => {
+  const ledger = sending();
+  ledger.handleReport(5012, { startedAt: 5040, positionMs: 0, at: 5040 });
+  assert.deepEqual(ledger.began(), { at: 5040, clock: "client" });
+  ledger.handleSent(5040, 60);
+  assert.equal(ledger.heardMs(5030), 0);
+  assert.equal(ledger.heardMs(5055), 15);
+});
+
+test("a client that tells of the far future is not believed", () => {
+  const ledger = sending();
+  ledger.handleReport(5012, { startedAt: 60_000, positionMs: 0, at: 60_000 });
+  assert.equal(ledger.began()?.at, 5512);
+});
+
 test("when it is stopped, nothing more is heard", () => {
   const ledger = sending();
   ledger.handleSent(5500, 520);

@@ -23,6 +23,8 @@ export interface PlayoutReport {
   readonly at: Milli;
 }
 
+/** What a client says is given to its device is heard by then at the latest: the latency of wireless headphones, and more. */
+const DEVICE_WITHIN_MS = 500;
 /** A client that was told to stop has stopped by then. */
 const STOP_WITHIN_MS = 1000;
 
@@ -45,10 +47,13 @@ export class PlayoutLedger {
     this.#sentMs = Math.max(this.#sentMs, Math.min(sentMs, this.#generatedMs));
   }
 
-  /** A report that claims more than was sent, or runs backwards in time, is bounded to what can be true. */
+  /**
+   * A report that claims more than was sent, or runs backwards in time, is bounded to what can be true. It comes before the sound
+   * that it tells of is heard: the device's latency lies between, and a near client is quicker than that.
+   */
   handleReport(now: Milli, report: PlayoutReport): void {
     if (this.#firstSentAt === undefined) return;
-    const at = Math.min(report.at, now);
+    const at = Math.min(report.at, now + DEVICE_WITHIN_MS);
     if (this.#report && at < this.#report.at) return;
     if (this.#stopped !== undefined) return;
     const startedAt = this.#report?.startedAt ?? Math.max(this.#firstSentAt, Math.min(report.startedAt, at));
@@ -99,7 +104,7 @@ export class PlayoutLedger {
   /** How much of it the ear has had by `now`; speech plays in real time between reports, and never past what was sent. */
   heardMs(now: Milli): Milli {
     if (this.#stopped !== undefined) return this.#stopped;
-    if (this.#report) return Math.min(this.#sentMs, this.#report.positionMs + Math.max(0, now - this.#report.at));
+    if (this.#report) return Math.max(0, Math.min(this.#sentMs, this.#report.positionMs + now - this.#report.at));
     if (this.#firstSentAt === undefined) return 0;
     return Math.min(this.#sentMs, Math.max(0, now - this.#firstSentAt));
   }

@@ -273,7 +273,7 @@ export interface SluiceClockEvent extends ServerEventOf<"sluice.clock"> {
 export interface SluiceUtteranceStartedEvent extends ServerEventOf<"sluice.utterance.started"> {
   readonly response_id: string;
   readonly item_id: string;
-  /** RTP timestamp of its first sample; `null` without RTP. */
+  /** RTP timestamp at which a decoder gives its first sample out, an encoder's look-ahead counted; `null` without RTP. */
   readonly rtp_timestamp: number | null;
   /** Server clock. */
   readonly sent_ms: number;

@@ -19,7 +19,12 @@ function begin(leadMs: number) {
     sent: (now, { itemId }, ms) => done.push(`sent ${itemId} ${ms} at ${now}`),
     heardOut: (now, { itemId }) => done.push(`heard ${itemId} at ${now}`),
   };
-  const encoder: OpusEncoder = { encode: () => Uint8Array.of(1), setPacketLossPercent: () => {}, free: () => {} };
+  const encoder: OpusEncoder = {
+    lookaheadMs: 2.5,
+    encode: () => Uint8Array.of(1),
+    setPacketLossPercent: () => {},
+    free: () => {},
+  };
   const downlink = new BufferedDownlink({ encoder, sink, leadMs });
   /** Lets time pass, waking the downlink whenever it asks for it. */
   const pass = (from: number, to: number) => {

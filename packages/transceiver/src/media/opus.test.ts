@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { durationMs } from "@sluice/conversation";
+import { durationMs, SAMPLES_PER_MS } from "@sluice/conversation";
 import fc from "fast-check";
 import { Application, createEncoder, getPacketInfo } from "libopus-wasm";
 import { FRAME_SAMPLES, loadOpus, type OpusCodec } from "./opus.ts";
@@ -20,6 +20,7 @@ for (const mode of ["lowDelay", "voip"] as const) {
     const output = input.map((frame) => decoder.decode(encoder.encode(frame))!);
     assert.ok(output.every((pcm) => pcm.length === FRAME_SAMPLES));
     const delay = mode === "voip" ? 156 : 60;
+    assert.equal(encoder.lookaheadMs * SAMPLES_PER_MS, delay);
     const [before, after] = [input, output].map((frames) => Int16Array.from(frames.flatMap((pcm) => [...pcm])));
     const similarity = correlation(before!.subarray(4800, 9000), after!.subarray(4800 + delay, 9000 + delay));
     assert.ok(similarity > 0.85, `${similarity}`);

@@ -24,6 +24,8 @@ export interface OpusDecoder {
 
 /** Encodes one stream in frames of {@link FRAME_SAMPLES}. */
 export interface OpusEncoder {
+  /** How much later than it went in a sample comes out of a decoder (RFC 7845 section 4.2, pre-skip), in milliseconds. */
+  readonly lookaheadMs: number;
   encode(frame: Pcm): Uint8Array;
   /** Share of packets that the receiver loses, 0 to 100: how much is spent on in-band FEC. */
   setPacketLossPercent(percent: number): void;
@@ -94,6 +96,7 @@ async function openEncoder(options: OpusEncoderOptions = {}): Promise<OpusEncode
     packetLossPercent: mode === "voip" ? INITIAL_LOSS_PERCENT : 0,
   });
   return {
+    lookaheadMs: encoder.getLookahead() / SAMPLES_PER_MS,
     encode: (frame) => encoder.encode(frame, { maxPacketBytes: MAX_PACKET_SIZE }),
     setPacketLossPercent: (percent) => {
       if (mode === "voip") encoder.setPacketLossPercent(Math.max(0, Math.min(100, Math.round(percent))));

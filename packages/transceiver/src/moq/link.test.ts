@@ -29,7 +29,12 @@ function begin() {
     free: () => {},
   });
   let encoded = 0;
-  const encoder: OpusEncoder = { encode: () => packet(encoded++), setPacketLossPercent: () => {}, free: () => {} };
+  const encoder: OpusEncoder = {
+    lookaheadMs: 2.5,
+    encode: () => packet(encoded++),
+    setPacketLossPercent: () => {},
+    free: () => {},
+  };
   const link: MoqLink = new MoqLink({
     encoder,
     decoder: decoder(),

@@ -47,7 +47,7 @@ export interface DownlinkFrame {
 export interface SentSpeech {
   readonly utterance: Utterance;
   readonly sentMs: Milli;
-  /** RTP timestamp of the utterance's first sample. */
+  /** RTP timestamp at which a decoder gives the utterance's first sample out: the encoder's look-ahead counts. */
   readonly rtpTimestamp: number;
 }
 
@@ -261,7 +261,7 @@ export class Downlink {
       sent: speech && {
         utterance: speech.utterance,
         sentMs: speech.sentSamples / SAMPLES_PER_MS,
-        rtpTimestamp: speech.firstTimestamp,
+        rtpTimestamp: (speech.firstTimestamp + this.#options.encoder.lookaheadMs * OPUS_TICKS_PER_MS) >>> 0,
       },
       ended: speech === undefined ? ended : [...ended, ...this.#queue.takeEnded()],
     };

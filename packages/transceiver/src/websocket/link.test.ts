@@ -186,7 +186,12 @@ function connectAudio() {
     counters: createWebSocketCounters(),
     createEventId: () => "event_1",
     codecs: {
-      encoder: { encode: () => Uint8Array.of(7), setPacketLossPercent: () => {}, free: () => freed.push("encoder") },
+      encoder: {
+        lookaheadMs: 2.5,
+        encode: () => Uint8Array.of(7),
+        setPacketLossPercent: () => {},
+        free: () => freed.push("encoder"),
+      },
       decoder: {
         decode: (packet) => (packet[0] === 255 ? undefined : new Int16Array(480).fill(packet[0]!)),
         decodeFec: () => undefined,

@@ -46,6 +46,7 @@ function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: 
   const ended: string[] = [];
   const counters = createWebTransportLinkCounters();
   const encoder: OpusEncoder = {
+    lookaheadMs: 2.5,
     encode: () => Uint8Array.of(0xf8, 7, 7),
     setPacketLossPercent: () => {},
     free: () => void freed++,
