@@ -68,11 +68,12 @@ export const EAR_SCRIPT = `(() => {
     const [source] = stream.getAudioTracks();
     if (!source) return;
     // The output's latency is told by a context alone.
-    state.context ??= new AudioContext({ sampleRate: ${EAR_RATE}, latencyHint: "interactive" });
+    state.context ??= new AudioContext({ latencyHint: "interactive" });
     if (!("MediaStreamTrackProcessor" in globalThis)) {
-      const node = state.context.createMediaStreamSource(stream);
+      const streams = (state.streams ??= new AudioContext({ sampleRate: ${EAR_RATE}, latencyHint: "interactive" }));
+      const node = streams.createMediaStreamSource(stream);
       (state.sources ??= []).push(node);
-      return record(state.context, node, open(track, state.context.sampleRate));
+      return record(streams, node, open(track, streams.sampleRate));
     }
     const reader = new MediaStreamTrackProcessor({ track: source, maxBufferSize: 1000 }).readable.getReader();
     let tap;
