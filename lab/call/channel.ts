@@ -45,13 +45,15 @@ export const labDtls: DtlsFactory = {
 
 /** SCTP's place in the server. */
 export const labSctp: SctpFactory = {
-  open: (_options, sink) => {
+  open: (_now, _options, sink) => {
     const channel = new EventsChannel(sink.onPacket, sink.onText);
     queueMicrotask(() => sink.onOpen());
     return {
       counts: { malformed: 0, binary: 0, tooLong: 0 },
-      handlePacket: (packet) => channel.handlePacket(packet),
-      sendText: (text) => {
+      handlePacket: (_at, packet) => channel.handlePacket(packet),
+      handleTimeout: () => {},
+      pollTimeout: () => undefined,
+      sendText: (_at, text) => {
         channel.send(text);
         return true;
       },

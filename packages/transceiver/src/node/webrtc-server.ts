@@ -19,6 +19,7 @@ import type { UdpMode } from "@sluice/udp";
 import type { Logger } from "pino";
 import type { OpusCodec } from "../media/opus.ts";
 import { type HopCounts, HopPaths, type HopPathsOptions } from "../relayed/hop-paths.ts";
+import { createSctpFactory } from "../sctp/events-channel.ts";
 import { AtCapacity } from "../signaling/calls.ts";
 import { Downlink } from "../webrtc/downlink.ts";
 import type { DtlsFactory } from "../webrtc/dtls.ts";
@@ -30,7 +31,6 @@ import { formatAnswer, type Offer, parseOffer } from "../webrtc/sdp.ts";
 import { WebRtcSession, type WebRtcSessionStats } from "../webrtc/session.ts";
 import { Uplink } from "../webrtc/uplink.ts";
 import { Pacer } from "./pacer.ts";
-import { weriftSctpFactory } from "./sctp-werift.ts";
 import { loadGcm } from "./srtp-addon.ts";
 import { type UdpCounts, UdpPort } from "./udp.ts";
 
@@ -165,7 +165,7 @@ class Server implements WebRtcServer {
   readonly #advertise: readonly string[];
   readonly #hops: HopPaths | undefined;
   readonly #dtls: DtlsFactory;
-  readonly #sctp: SctpFactory = weriftSctpFactory;
+  readonly #sctp: SctpFactory = createSctpFactory(randomBytes);
   readonly #pacer: Pacer;
   readonly #wallOffsetMs: Milli;
   readonly #calls = new Map<string, Entry>();

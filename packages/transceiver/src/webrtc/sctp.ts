@@ -1,6 +1,7 @@
 /** What a session needs of SCTP over DTLS and of data channels (RFC 8261, RFC 8831, RFC 8832), whoever implements it. */
+import type { Milli } from "@sluice/conversation";
 
-/** Where an {@link Sctp} puts what it makes; nothing follows `onClosed`. */
+/** Where an {@link Sctp} puts what it makes, during a call of ours; nothing follows `onClosed`. */
 export interface SctpSink {
   /** One SCTP packet for DTLS. */
   onPacket(packet: Uint8Array): void;
@@ -25,9 +26,11 @@ export interface SctpCounts {
 export interface Sctp {
   readonly counts: Readonly<SctpCounts>;
   /** Takes one SCTP packet out of DTLS. */
-  handlePacket(packet: Uint8Array): void;
+  handlePacket(now: Milli, packet: Uint8Array): void;
+  handleTimeout(now: Milli): void;
+  pollTimeout(): Milli | undefined;
   /** Sends a text message in order; kept until the channel opens. `false`: 4 MiB are waiting already, and it is lost. */
-  sendText(text: string): boolean;
+  sendText(now: Milli, text: string): boolean;
   /** Ends the association; `onClosed` is not called. */
   close(): void;
 }
@@ -35,5 +38,5 @@ export interface Sctp {
 /** Opens associations. */
 export interface SctpFactory {
   /** `peerMaxMessageSize`: bytes of one message that the peer takes. */
-  open(options: { readonly peerPort: number; readonly peerMaxMessageSize: number }, sink: SctpSink): Sctp;
+  open(now: Milli, options: { readonly peerPort: number; readonly peerMaxMessageSize: number }, sink: SctpSink): Sctp;
 }

@@ -1,7 +1,7 @@
 /**
  * One WebRTC session: ICE-lite, DTLS, SRTP, the uplink and downlink of its audio, and its events channel, as a pipe of
  * a conversation. Drive rule: one input (`handlePacket`, a call of `Link`, or `handleTimeout`), then re-arm
- * `pollTimeout`; SCTP, which keeps its own time, tells by `onInput` that it had one.
+ * `pollTimeout`; inputs that the owner does not see, those of `Link`, are told by `onInput`.
  */
 import type { Link, LinkCapabilities, LinkListener, Milli, Pcm, Utterance } from "@sluice/conversation";
 import type { StunMessage } from "@sluice/routing";
@@ -117,7 +117,7 @@ export class WebRtcSession implements Link {
     this.#dtls = options.dtls.open(now, options.offer.fingerprints, {
       onPacket: (packet) => this.#sendToPath(packet),
       onConnected: (keys) => this.#handleConnected(keys),
-      onData: (data) => this.#sctp?.handlePacket(data),
+      onData: (data) => this.#sctp?.handlePacket(options.now(), data),
       onClosed: (reason) => this.#end(reason),
     });
   }
@@ -174,6 +174,7 @@ export class WebRtcSession implements Link {
     if (!this.#connected && now >= this.#handshakeDeadline) return this.#end("the handshake was not finished in time");
     this.#dtls.handleTimeout(now);
     if (!this.#connected) return;
+    this.#sctp?.handleTimeout(now);
     this.#deliver(now, this.#options.uplink.handleTimeout(now));
     this.#sendFrames(now);
     if (this.#reportAt !== undefined && now >= this.#reportAt) this.#sendReport(now);
@@ -188,6 +189,7 @@ export class WebRtcSession implements Link {
       ice,
       uplink.pollTimeout() ?? Infinity,
       downlink.pollTimeout() ?? Infinity,
+      this.#sctp?.pollTimeout() ?? Infinity,
       this.#reportAt ?? Infinity,
     );
   }
@@ -196,7 +198,8 @@ export class WebRtcSession implements Link {
     if (this.#ended) return;
     const text = JSON.stringify(event);
     if (this.#sctp) {
-      if (!this.#sctp.sendText(text)) this.#droppedEvents += 1;
+      if (!this.#sctp.sendText(this.#options.now(), text)) this.#droppedEvents += 1;
+      this.#options.onInput();
     } else if (this.#pendingBytes + text.length > MAX_PENDING_BYTES) {
       this.#droppedEvents += 1;
     } else {
@@ -269,23 +272,18 @@ export class WebRtcSession implements Link {
   }
 
   #openSctp(peerPort: number, peerMaxMessageSize: number): void {
-    const { sctp, now, onInput } = this.#options;
+    const { sctp, now } = this.#options;
     this.#sctp = sctp.open(
+      now(),
       { peerPort, peerMaxMessageSize },
       {
         onPacket: (packet) => this.#dtls.send(packet),
-        onOpen: () => {
-          this.#tell((listener) => listener.onOpen(now()));
-          onInput();
-        },
-        onText: (text) => {
-          this.#tell((listener) => listener.onMessage(now(), text));
-          onInput();
-        },
+        onOpen: () => this.#tell((listener) => listener.onOpen(now())),
+        onText: (text) => this.#tell((listener) => listener.onMessage(now(), text)),
         onClosed: (reason) => this.#end(reason),
       },
     );
-    for (const text of this.#pending) if (!this.#sctp.sendText(text)) this.#droppedEvents += 1;
+    for (const text of this.#pending) if (!this.#sctp.sendText(now(), text)) this.#droppedEvents += 1;
     this.#pending = [];
     this.#pendingBytes = 0;
   }
