@@ -85,6 +85,10 @@ const MAX_HELD_CHUNKS = 4_096;
 const SACK_DELAY_MS = 20;
 /** Answers that wait to leave; a peer that asks for more in one packet gets none. */
 const MAX_ANSWERS = 16;
+/** Bytes that the longest of our SACKs, FORWARD TSNs and reset requests take; a packet with less room goes without. */
+const MAX_SACK_SIZE = 848;
+const MAX_FORWARD_SIZE = 520;
+const MAX_REQUEST_SIZE = 276;
 const HEARTBEAT_MS = 30_000;
 /** Tries of INIT and of SHUTDOWN, about a minute. */
 const MAX_TRIES = 32;
@@ -247,16 +251,16 @@ export class Association {
     }
     const peer = this.#peer;
     if (!peer || this.#state === "closed") return undefined;
-    const chunks: Uint8Array[] = [];
+    const control: Uint8Array[] = [];
     let room = this.#room;
-    const add = (chunk: Uint8Array | undefined) => {
-      if (!chunk) return;
-      chunks.push(chunk);
+    while (this.#answers.length > 0 && this.#answers[0]!.chunk.length <= room) {
+      const { chunk } = this.#answers.shift()!;
+      control.push(chunk);
       room -= chunk.length;
-    };
-    while (this.#answers.length > 0 && this.#answers[0]!.chunk.length <= room) add(this.#answers.shift()!.chunk);
-    if (this.#answers.length === 0) this.#fill(now, peer, () => room, add, chunks);
-    return chunks.length > 0 ? this.#format(peer.tag, chunks) : undefined;
+    }
+    const data = this.#answers.length === 0 ? this.#fill(now, peer, room, control) : [];
+    // Data comes last: peers abort over anything behind it (RFC 9260 section 6.10).
+    return control.length + data.length > 0 ? this.#format(peer.tag, [...control, ...data]) : undefined;
   }
 
   /** The next thing that happened. */
@@ -268,29 +272,34 @@ export class Association {
     return this.#state === "closed" || this.#state.startsWith("shutdown");
   }
 
-  /** Puts SACK, FORWARD TSN, data and requests into a packet. */
-  #fill(
-    now: Milli,
-    peer: Peer,
-    room: () => number,
-    add: (chunk: Uint8Array | undefined) => void,
-    chunks: readonly Uint8Array[],
-  ): void {
-    if (this.#sackAt !== undefined && now >= this.#sackAt) add(this.#takeSack(peer));
-    const maySend =
-      this.#state === "established" || this.#state === "shutdownPending" || this.#state === "shutdownReceived";
-    if (!maySend) return;
-    const forward = this.#outbound.nextForwardTsn();
+  /** Adds SACK, FORWARD TSN and requests to `control`; gives the data that fits behind them. */
+  #fill(now: Milli, peer: Peer, size: number, control: Uint8Array[]): Uint8Array[] {
+    let room = size;
+    const add = (chunk: Uint8Array) => {
+      control.push(chunk);
+      room -= chunk.length;
+    };
+    if (this.#sackAt !== undefined && now >= this.#sackAt && room >= MAX_SACK_SIZE) add(this.#takeSack(peer));
+    if (!this.#maySend) return [];
+    const forward = room >= MAX_FORWARD_SIZE && this.#outbound.nextForwardTsn();
     if (forward) add(encodeForwardTsn(forward));
-    for (let data = this.#outbound.nextData(now, room()); data; data = this.#outbound.nextData(now, room()))
-      add(encodeData(data));
-    const request = peer.resets.nextRequest(now, this.#outbound.rto.ms, this.#outbound.lastTsn, (stream) =>
-      this.#outbound.hasWaiting(stream),
-    );
-    if (request && request.length <= room()) add(request);
-    else if (request) this.#answer(request);
+    const { rto, lastTsn } = this.#outbound;
+    const hasWaiting = (stream: number) => this.#outbound.hasWaiting(stream);
+    const request = room >= MAX_REQUEST_SIZE && peer.resets.nextRequest(now, rto.ms, lastTsn, hasWaiting);
+    if (request) add(request);
+    const data: Uint8Array[] = [];
+    for (let next = this.#outbound.nextData(now, room); next; next = this.#outbound.nextData(now, room)) {
+      data.push(encodeData(next));
+      room -= data.at(-1)!.length;
+    }
     // A SACK that waits goes with anything that leaves.
-    if (chunks.length > 0 && this.#sackAt !== undefined && room() >= 512) add(this.#takeSack(peer));
+    if (control.length + data.length > 0 && this.#sackAt !== undefined && room >= MAX_SACK_SIZE)
+      add(this.#takeSack(peer));
+    return data;
+  }
+
+  get #maySend(): boolean {
+    return this.#state === "established" || this.#state === "shutdownPending" || this.#state === "shutdownReceived";
   }
 
   #takeSack(peer: Peer): Uint8Array {
@@ -311,6 +320,7 @@ export class Association {
   }
 
   #answer(chunk: Uint8Array, tag?: number): void {
+    if (chunk.length > this.#room) return; // to a heartbeat that is longer than a packet
     if (this.#answers.length < MAX_ANSWERS) this.#answers.push(tag === undefined ? { chunk } : { chunk, tag });
   }
 

@@ -1,6 +1,7 @@
 /** Two associations of ours with a bad network between them, in virtual time: for tests. */
 import { createRandom, type Impairments, Link } from "@sluice/netem";
 import { Association, type AssociationEvent, type AssociationOptions } from "./association.ts";
+import { CHUNK, decodeSctpPacket } from "./packet.ts";
 
 /** What a pair may be given. */
 export interface PairOptions {
@@ -99,6 +100,7 @@ export class Pair {
         end.events.push(event.kind === "message" ? copyOf(event) : event);
       for (let packet = end.association.nextPacket(this.now); packet; packet = end.association.nextPacket(this.now)) {
         end.packets += 1;
+        assertInOrder(packet);
         link.handlePacket(this.now, packet, undefined);
       }
     }
@@ -108,6 +110,14 @@ export class Pair {
 /** The texts of the messages that `end` was told of. */
 export function textsOf({ events }: End): string[] {
   return events.flatMap((event) => (event.kind === "message" ? [Buffer.from(event.message.bytes).toString()] : []));
+}
+
+/** Data comes last, and nothing is longer than a packet: peers that see otherwise abort (RFC 9260 section 6.10). */
+function assertInOrder(packet: Uint8Array): void {
+  const chunks = decodeSctpPacket(packet)?.chunks ?? [];
+  const firstData = chunks.findIndex(({ type }) => type === CHUNK.data);
+  const isInOrder = firstData < 0 || chunks.slice(firstData).every(({ type }) => type === CHUNK.data);
+  if (chunks.length === 0 || !isInOrder || packet.length > 1_160) throw new Error("not a packet that a peer takes");
 }
 
 function copyOf(event: AssociationEvent & { readonly kind: "message" }): AssociationEvent {
