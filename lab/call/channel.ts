@@ -1,6 +1,6 @@
 /**
- * Stand-ins for DTLS and SCTP, whose own code keeps real time or has no client here: keys that both ends know, and events
- * in order over an unreliable path by asking again. Everything above and below them is the real thing.
+ * Stand-ins for DTLS, whose own code has no client here, and SCTP: keys that both ends know, and events in order over an
+ * unreliable path by asking again. Everything above and below them is the real thing.
  */
 import type { Dtls, DtlsFactory, SrtpKeys } from "../../packages/transceiver/src/webrtc/dtls.ts";
 import { CONTENT_TYPE, encodeRecord } from "../../packages/transceiver/src/webrtc/dtls-record.ts";

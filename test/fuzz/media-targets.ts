@@ -1,7 +1,7 @@
 /** The parsers of a call: media, session descriptions and Realtime events. */
 import { parseClientEvent } from "@sluice/realtime";
 import { encodeSctpPacket } from "../../packages/transceiver/src/sctp/packet.ts";
-import { Pair } from "../../packages/transceiver/src/sctp/testing.ts";
+import { openGoodWire, Pair } from "../../packages/transceiver/src/sctp/testing.ts";
 import { parseCallBody } from "../../packages/transceiver/src/signaling/body.ts";
 import { decodeDataChannelOpen } from "../../packages/transceiver/src/webrtc/data-channel.ts";
 import { DtlsGuard } from "../../packages/transceiver/src/webrtc/dtls-guard.ts";
@@ -54,7 +54,7 @@ function admit(datagram: Uint8Array) {
 
 /** An association that is up, with TSNs that the seeds fit to. */
 function associate() {
-  const pair = new Pair({ seed: 1, firstTsns: [0x10, 1] });
+  const pair = new Pair({ seed: 1, openWire: openGoodWire, firstTsns: [0x10, 1] });
   pair.connect();
   return pair;
 }

@@ -1,19 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Impairments } from "@sluice/netem";
+import { type Impairments, Link } from "@sluice/netem";
 import { encodeSack } from "./chunks.ts";
 import { CHUNK, encodeChunk, encodeSctpPacket } from "./packet.ts";
-import { type End, Pair, textsOf } from "./testing.ts";
+import { type End, Pair, type PairOptions, textsOf } from "./testing.ts";
 
 const text = (words: string, stream = 0) => ({ stream, ppid: 51, bytes: Buffer.from(words) });
+type Options = Omit<PairOptions<Link>, "openWire"> & { readonly network?: Impairments };
+const pairOf = ({ network = { delayMs: 20 }, ...options }: Options) =>
+  new Pair({ ...options, openWire: (seed) => new Link(network, seed) });
 const kinds = ({ events }: End) => events.map(({ kind }) => kind);
 const BAD: Impairments = { delayMs: 20, jitterMs: 8, jitterReorders: true, loss: 0.2, reorder: 0.05, duplicate: 0.05 };
 
 test("both ends begin at once, or one of them", () => {
-  const both = new Pair({ seed: 1 });
+  const both = pairOf({ seed: 1 });
   both.connect();
   assert.deepEqual([kinds(both.a), kinds(both.b)], [["established"], ["established"]]);
-  const one = new Pair({ seed: 2 });
+  const one = pairOf({ seed: 2 });
   one.a.association.connect(0);
   one.run(200);
   assert.deepEqual([kinds(one.a), kinds(one.b)], [["established"], ["established"]]);
@@ -22,7 +25,7 @@ test("both ends begin at once, or one of them", () => {
 
 test("comes up through 20 % loss, reordering and duplicates, whoever begins", () => {
   for (let seed = 1; seed <= 300; seed++) {
-    const pair = new Pair({ seed, network: BAD });
+    const pair = pairOf({ seed, network: BAD });
     pair.a.association.connect(0);
     if (seed % 2) pair.b.association.connect(0);
     assert.ok(
@@ -35,7 +38,7 @@ test("comes up through 20 % loss, reordering and duplicates, whoever begins", ()
 test("events of all sizes arrive once and in order, both ways, under 20 % loss, across the wrap of TSNs", () => {
   for (let seed = 1; seed <= 60; seed++) {
     // Beginnings around the wrap and around changes in the number of digits.
-    const pair = new Pair({ seed, network: BAD, firstTsns: [2 ** 32 - 1 - (seed % 40), 10 ** (seed % 9) - 5] });
+    const pair = pairOf({ seed, network: BAD, firstTsns: [2 ** 32 - 1 - (seed % 40), 10 ** (seed % 9) - 5] });
     pair.connect();
     const expected: string[] = [];
     for (let i = 0; i < 60; i++) {
@@ -59,7 +62,7 @@ test("events of all sizes arrive once and in order, both ways, under 20 % loss, 
 test("an event waits for little under 20 % loss", () => {
   const waits: number[] = [];
   for (let seed = 1; seed <= 20; seed++) {
-    const pair = new Pair({ seed, network: { delayMs: 20, loss: 0.2 } });
+    const pair = pairOf({ seed, network: { delayMs: 20, loss: 0.2 } });
     pair.connect();
     for (let i = 0; i < 100; i++) {
       const sentAt = pair.now;
@@ -75,7 +78,7 @@ test("an event waits for little under 20 % loss", () => {
 });
 
 test("a message as long as it may be, and one that is too long and costs nothing but itself", () => {
-  const pair = new Pair({ seed: 3, network: { delayMs: 10, loss: 0.05 } });
+  const pair = pairOf({ seed: 3, network: { delayMs: 10, loss: 0.05 } });
   pair.connect();
   for (const size of [262_144, 262_145, 5]) pair.a.association.send(pair.now, text("y".repeat(size)));
   pair.run(60_000);
@@ -87,7 +90,7 @@ test("a message as long as it may be, and one that is too long and costs nothing
 });
 
 test("unordered messages do not wait for one that is lost; other streams do not either", () => {
-  const pair = new Pair({ seed: 4 });
+  const pair = pairOf({ seed: 4 });
   pair.connect();
   pair.links.up.impair({ delayMs: 20, blackhole: true });
   pair.a.association.send(pair.now, text("lost", 1));
@@ -105,7 +108,7 @@ test("unordered messages do not wait for one that is lost; other streams do not 
 test("what may be lost is given up, and what comes after it is not held up", () => {
   for (const limit of [{ maxRetransmits: 0 }, { expiresAt: 500 }]) {
     for (const unordered of [false, true]) {
-      const pair = new Pair({ seed: 5 });
+      const pair = pairOf({ seed: 5 });
       pair.connect();
       pair.links.up.impair({ delayMs: 20, blackhole: true });
       pair.a.association.send(pair.now, { ...text("x".repeat(3_000)), ...limit, unordered });
@@ -121,7 +124,7 @@ test("what may be lost is given up, and what comes after it is not held up", () 
 
 test("partial reliability under loss: what arrives is whole, in order, and nothing stands still", () => {
   for (let seed = 1; seed <= 40; seed++) {
-    const pair = new Pair({ seed, network: BAD, firstTsns: [2 ** 32 - 50, 1] });
+    const pair = pairOf({ seed, network: BAD, firstTsns: [2 ** 32 - 50, 1] });
     pair.connect();
     for (let i = 0; i < 100; i++) {
       const words = `${i} ${"z".repeat((i * 331) % 3_000)}`;
@@ -149,7 +152,7 @@ test("partial reliability under loss: what arrives is whole, in order, and nothi
 
 test("resets streams while data is on the way, and counts them anew", () => {
   for (let seed = 1; seed <= 40; seed++) {
-    const pair = new Pair({ seed, network: BAD });
+    const pair = pairOf({ seed, network: BAD });
     pair.connect();
     for (const round of ["first", "second"]) {
       const wasReset = () => pair.b.events.filter(({ kind }) => kind === "streamsReset").length;
@@ -173,7 +176,7 @@ test("resets streams while data is on the way, and counts them anew", () => {
 
 test("ends when all is acknowledged, on both sides, under loss", () => {
   for (let seed = 1; seed <= 60; seed++) {
-    const pair = new Pair({ seed, network: BAD });
+    const pair = pairOf({ seed, network: BAD });
     pair.connect();
     for (let i = 0; i < 20; i++) pair.a.association.send(pair.now, text(`${i}`));
     pair.b.association.send(pair.now, text("from the other side"));
@@ -195,7 +198,7 @@ test("ends when all is acknowledged, on both sides, under loss", () => {
 });
 
 test("an abort ends the other side at once", () => {
-  const pair = new Pair({ seed: 6 });
+  const pair = pairOf({ seed: 6 });
   pair.connect();
   pair.a.association.abort();
   pair.run(pair.now + 30);
@@ -204,7 +207,7 @@ test("an abort ends the other side at once", () => {
 });
 
 test("goes on after half a minute without a path", () => {
-  const pair = new Pair({ seed: 7, network: { delayMs: 20, loss: 0.02 } });
+  const pair = pairOf({ seed: 7, network: { delayMs: 20, loss: 0.02 } });
   pair.connect();
   const { up, down } = pair.links;
   for (const link of [up, down]) link.impair({ delayMs: 20, blackhole: true });
@@ -220,7 +223,7 @@ test("goes on after half a minute without a path", () => {
 });
 
 test("is quiet while there is nothing to say, but for a heartbeat that is answered", () => {
-  const pair = new Pair({ seed: 8 });
+  const pair = pairOf({ seed: 8 });
   pair.connect();
   pair.run(pair.now + 1_000);
   const before = pair.a.packets + pair.b.packets;
@@ -231,7 +234,7 @@ test("is quiet while there is nothing to say, but for a heartbeat that is answer
 });
 
 test("a narrow path is not overrun, and is used", () => {
-  const pair = new Pair({ seed: 9, network: { delayMs: 30, bitsPerSecond: 1_000_000, queueBytes: 40_000 } });
+  const pair = pairOf({ seed: 9, network: { delayMs: 30, bitsPerSecond: 1_000_000, queueBytes: 40_000 } });
   pair.connect();
   const from = pair.now;
   for (let i = 0; i < 4; i++) pair.a.association.send(pair.now, text("w".repeat(200_000)));
@@ -253,7 +256,7 @@ test("a peer that begins anew, acknowledges what was not sent, or sends nothing 
     "the peer aborted SCTP": encodeChunk(CHUNK.abort, 0),
   };
   for (const [reason, chunk] of Object.entries(spoiled)) {
-    const pair = new Pair({ seed: 10, firstTsns: [50, 0xffffffff] });
+    const pair = pairOf({ seed: 10, firstTsns: [50, 0xffffffff] });
     pair.connect();
     const verificationTag = pair.a.association.tag;
     const packet = encodeSctpPacket({ sourcePort: 5000, destinationPort: 5000, verificationTag }, [chunk]);
@@ -261,9 +264,9 @@ test("a peer that begins anew, acknowledges what was not sent, or sends nothing 
     pair.settle();
     assert.deepEqual(pair.a.events.at(-1), { kind: "closed", reason });
   }
-  const pair = new Pair({ seed: 11 });
+  const pair = pairOf({ seed: 11 });
   pair.connect();
-  const anew = new Pair({ seed: 12 });
+  const anew = pairOf({ seed: 12 });
   anew.b.association.connect(0);
   // The new one talks to the old a.
   for (let i = 0; i < 3; i++) {

@@ -4,12 +4,12 @@ import { test } from "node:test";
 import { createRandom } from "@sluice/netem";
 import { encodeData, encodeForwardTsn, encodeSack } from "./chunks.ts";
 import { CHUNK, encodeChunk, encodeSctpPacket } from "./packet.ts";
-import { Pair } from "./testing.ts";
+import { openGoodWire, Pair } from "./testing.ts";
 
 const FIRST = 0xffffff00; // the wrap is near
 
 function victimOf(seed: number) {
-  const pair = new Pair({ seed, firstTsns: [FIRST, FIRST] });
+  const pair = new Pair({ seed, openWire: openGoodWire, firstTsns: [FIRST, FIRST] });
   pair.connect();
   const { association } = pair.a;
   let closed = false;

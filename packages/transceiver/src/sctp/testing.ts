@@ -1,13 +1,30 @@
-/** Two associations of ours with a bad network between them, in virtual time: for tests. */
-import { createRandom, type Impairments, Link } from "@sluice/netem";
+/** Two associations of ours with a network between them, in virtual time: for tests. */
+import type { Milli } from "@sluice/conversation";
 import { Association, type AssociationEvent, type AssociationOptions } from "./association.ts";
 import { CHUNK, decodeSctpPacket } from "./packet.ts";
 
+/** One direction of a network, as `Link` of netem is. */
+export interface Wire {
+  handlePacket(now: Milli, packet: Uint8Array, label: undefined): void;
+  pollTimeout(): Milli | undefined;
+  nextArrival(now: Milli): { readonly packet: Uint8Array } | undefined;
+}
+
+/** A wire that loses nothing and takes 20 ms. */
+export function openGoodWire(): Wire {
+  const transit: { readonly at: Milli; readonly packet: Uint8Array }[] = [];
+  return {
+    handlePacket: (now, packet) => void transit.push({ at: now + 20, packet }),
+    pollTimeout: () => transit[0]?.at,
+    nextArrival: (now) => (transit[0] && transit[0].at <= now ? transit.shift() : undefined),
+  };
+}
+
 /** What a pair may be given. */
-export interface PairOptions {
+export interface PairOptions<W extends Wire> {
   readonly seed: number;
-  /** What befalls packets, both ways. Default: 20 ms on the way. */
-  readonly network?: Impairments;
+  /** One direction of the network. */
+  readonly openWire: (seed: number) => W;
   /** Of both ends. */
   readonly options?: Partial<AssociationOptions>;
   /** First TSNs, ours and the peer's; default: random. */
@@ -24,18 +41,25 @@ export interface End {
 
 /** Bytes that look unpredictable and are replayed by their seed. */
 export function seededBytes(seed: number): (size: number) => Uint8Array {
-  const random = createRandom(seed);
-  return (size) => Uint8Array.from({ length: size }, () => Math.floor(random() * 256));
+  let state = seed >>> 0 || 1;
+  const next = () => {
+    // Marsaglia's xorshift32
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 8) & 0xff;
+  };
+  return (size) => Uint8Array.from({ length: size }, next);
 }
 
 /** Two ends and the time. */
-export class Pair {
+export class Pair<W extends Wire = Wire> {
   now = 0;
   readonly a: End;
   readonly b: End;
-  readonly links: { readonly up: Link; readonly down: Link };
+  readonly links: { readonly up: W; readonly down: W };
 
-  constructor({ seed, network = { delayMs: 20 }, options = {}, firstTsns }: PairOptions) {
+  constructor({ seed, openWire, options = {}, firstTsns }: PairOptions<W>) {
     const open = (offset: number, firstTsn: number | undefined): End => {
       const bytes = seededBytes(seed + offset);
       let isFirst = true;
@@ -57,7 +81,7 @@ export class Pair {
     };
     this.a = open(1, firstTsns?.[0]);
     this.b = open(2, firstTsns?.[1]);
-    this.links = { up: new Link(network, seed), down: new Link(network, seed + 1) };
+    this.links = { up: openWire(seed), down: openWire(seed + 1) };
   }
 
   /** Lets time pass until `until`, or until `isDone`; whether it was done. */
