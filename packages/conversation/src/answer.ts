@@ -56,7 +56,7 @@ const MOST_EARLY_RUNS = 3;
 /** A voice that is slower than this, in seconds of speech a second, is given one clause at a time: two would slow each other. */
 const SLOW_VOICE = 2;
 /** The first clause waits for punctuation as long as this many pieces of text probably take. */
-const FIRST_CLAUSE_TOKENS = 3;
+const FIRST_CLAUSE_TOKENS = 2;
 const FIRST_CLAUSE_MS: Milli = 300;
 /** Whatever guesses cost: half of the answers cost one request, and the far tail is cut where a second model is configured. */
 const HEDGE_SOONEST = 0.5;
