@@ -67,7 +67,7 @@ export function explain(error: unknown): Problem {
   }
   if (error instanceof ConversationGone) {
     return problem(
-      "The connection was lost for too long",
+      "The connection was lost",
       "The server has let the conversation go. Start another one.",
     );
   }
