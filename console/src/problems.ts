@@ -66,10 +66,7 @@ export function explain(error: unknown): Problem {
     return problem("This browser cannot use that pipe", `${sentence(error.message)} Choose another one, or the best.`);
   }
   if (error instanceof ConversationGone) {
-    return problem(
-      "The connection was lost",
-      "The server has let the conversation go. Start another one.",
-    );
+    return problem("The connection was lost", "The server has let the conversation go. Start another one.");
   }
   if (error instanceof ConnectionLost) {
     return problem(
