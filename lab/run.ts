@@ -67,7 +67,7 @@ const BENCHES: readonly BenchPlan[] = [
   {
     name: "relay",
     bench: "relay",
-    short: ["--rounds", "1"],
+    short: ["--rounds", "1", "--from", "100000"],
     full: ["--rounds", "3"],
     needs: ["nginx", "cc"],
     limitS: 120,

@@ -44,7 +44,7 @@ const LLM = events(
 );
 const TTS: HttpReply = {
   contentType: "audio/pcm",
-  parts: Array.from({ length: 4 }, () => tone(100)),
+  parts: Array.from({ length: 4 }, () => tone(100, 230)),
   nothing: [],
 };
 
@@ -289,6 +289,11 @@ test("a caller who pauses and goes on loses no word of it, and functions and ans
   }, DETECTION);
 });
 
-function tone(ms: Milli): Buffer {
-  return Buffer.from(Int16Array.from({ length: ms * 24 }, (_, at) => Math.round(9000 * Math.sin(at / 9))).buffer);
+/** A voice of `hz` up to 2 kHz: a pure tone would be a hum, and the agent's own an echo, which take no floor. */
+function tone(ms: Milli, hz = 140): Buffer {
+  const partials = Array.from({ length: Math.floor(2000 / hz) }, (_, at) => (2 * Math.PI * hz * (at + 1)) / 24_000);
+  const samples = Int16Array.from({ length: ms * 24 }, (_, at) =>
+    Math.round(partials.reduce((sum, step, nth) => sum + 1500 * Math.sin(at * step + nth * nth), 0)),
+  );
+  return Buffer.from(samples.buffer);
 }

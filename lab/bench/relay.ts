@@ -62,9 +62,10 @@ interface Subject {
   readonly prepare: () => Promise<void>;
 }
 
-/** Runs the bench; flag `rounds`, default 3. */
+/** Runs the bench; flags `rounds`, default 3, and `from`, packets a second that the search begins with, default the least. */
 export async function run({ flags }: BenchOptions): Promise<BenchResult> {
   const rounds = Number(flags.rounds ?? 3);
+  const from = Number(flags.from ?? 0);
   const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
   const load = compileLoad(folder);
   const subjects: Subject[] = [];
@@ -84,7 +85,7 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     for (let round = 1; round <= rounds; round++)
       for (const subject of subjects) {
         await subject.prepare();
-        const pps = await capacity(subject, load);
+        const pps = await capacity(subject, load, from);
         rows.push({ round, subject: subject.name, pps });
         console.error(`round ${round}: ${subject.name} ${pps} packets/s`);
       }
@@ -160,13 +161,20 @@ function compileLoad(folder: string): LoadRunner {
   };
 }
 
-/** The highest rate of the ladder that comes through whole: once more before it is called lost. */
-async function capacity(subject: Subject, load: LoadRunner): Promise<number> {
+/** The highest rate of the ladder that comes through whole, from `from` upwards, or downwards where that is too much already. */
+async function capacity(subject: Subject, load: LoadRunner, from: number): Promise<number> {
+  const passes = async (pps: number) =>
+    // Once more before it is called lost.
+    (await attempt(subject, load, pps)) ?? (await attempt(subject, load, pps));
   let best = 0;
-  for (const pps of LADDER) {
-    const delivered = (await attempt(subject, load, pps)) ?? (await attempt(subject, load, pps));
+  for (const pps of LADDER.filter((rung) => rung >= from)) {
+    const delivered = await passes(pps);
     if (delivered === undefined) break;
     best = delivered;
+  }
+  for (const pps of LADDER.filter((rung) => rung < from).reverse()) {
+    if (best > 0) break;
+    best = (await passes(pps)) ?? 0;
   }
   return best;
 }

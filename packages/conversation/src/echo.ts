@@ -143,11 +143,11 @@ export class EchoDetector {
   }
 
   #isPossible(newestHop: number, at: number, loudDb: number): boolean {
+    const least = Math.max(AUDIBLE_DB, loudDb - this.#returns[at]! - RETURN_SPREAD_DB);
     const hop = newestHop - FIRST_DELAY - at;
-    let loudest = UNHEARD_DB;
     // What the room still holds counts, too.
-    for (let back = -1; back < HOPS_A_SPECTRUM + 4; back++) loudest = Math.max(loudest, this.#level(hop - back));
-    return loudest > AUDIBLE_DB && loudDb <= loudest + this.#returns[at]! + RETURN_SPREAD_DB;
+    for (let back = -1; back < HOPS_A_SPECTRUM + 4; back++) if (this.#level(hop - back) >= least) return true;
+    return false;
   }
 
   /** How loud it comes back at most: no louder than all that the microphone hears. */
@@ -166,9 +166,7 @@ export class EchoDetector {
     powerSpectrum(halve(samples), ownPower);
     const own = shapeOf(ownPower);
     if (!own) return false;
-    if (endMs - this.#alikeMs > FORGET_MS) {
-      this.#startAnew();
-    }
+    if (endMs - this.#alikeMs > FORGET_MS) this.#startAnew();
     this.#alikeMs = endMs;
     this.#weight = 1 + this.#weight * KEEP;
     this.#windows += 1;
@@ -176,7 +174,9 @@ export class EchoDetector {
     let [best, bestAt, usual] = [0, 0, 0];
     for (let at = 0; at < DELAYS; at++) {
       const shape = this.#shape(newestHop - FIRST_DELAY - at);
-      const alike = shape ? Math.max(resemblance(own, shape.dry), resemblance(own, shape.wet)) : 0;
+      const dry = shape?.dry ? resemblance(own, shape.dry) : 0;
+      const wet = shape?.wet ? resemblance(own, shape.wet) : 0;
+      const alike = Math.max(dry, wet);
       this.#alike[at] = this.#alike[at]! * KEEP + alike;
       const mean = this.#alike[at]! / this.#weight;
       if (mean <= Math.min(best, usual) || !this.#isPossible(newestHop, at, loudDb)) continue;
@@ -324,7 +324,7 @@ function clockOffset(known: Milli | undefined, offsetMs: Milli): Milli {
 }
 
 function ringIndex(hop: number): number {
-  return ((hop % KEPT) + KEPT) % KEPT;
+  return hop & (KEPT - 1); // a power of two; below zero, too
 }
 
 /** The samples of `speech` one after another from sample `at` on; `undefined` after the last. */
@@ -341,49 +341,52 @@ function createReader(speech: Speech, at: number): () => number | undefined {
   };
 }
 
-/** Means of three samples: crude, but what folds back is well below the voice. */
+/** Means of three samples: crude, but what folds back is well below the voice. On the way to the ear, so by a plain loop. */
 function decimate(pcm: Pcm): Int16Array {
-  return Int16Array.from({ length: Math.floor(pcm.length / DECIMATION) }, (_, at) => {
-    const from = at * DECIMATION;
-    return (pcm[from]! + pcm[from + 1]! + pcm[from + 2]!) / DECIMATION;
-  });
+  const out = new Int16Array(Math.floor(pcm.length / DECIMATION));
+  for (let at = 0, from = 0; at < out.length; at++, from += DECIMATION)
+    out[at] = (pcm[from]! + pcm[from + 1]! + pcm[from + 2]!) / DECIMATION;
+  return out;
 }
 
 /** A window of 16 kHz at half its rate. */
 function halve(samples: Float32Array): Float32Array {
-  return Float32Array.from({ length: samples.length / 2 }, (_, at) => (samples[2 * at]! + samples[2 * at + 1]!) / 2);
+  const out = new Float32Array(samples.length >> 1);
+  for (let at = 0; at < out.length; at++) out[at] = (samples[2 * at]! + samples[2 * at + 1]!) / 2;
+  return out;
 }
 
 const ownPower = new Float32Array(POWERS);
 
+const logs = new Float64Array(POWERS);
+
 /** What stands out of a spectrum's own course, of unit length; `undefined`: it is silent. */
-function shapeOf(spectrum: Float32Array): Float32Array | undefined {
-  const power = new Float32Array(spectrum);
+function shapeOf(power: Float32Array): Float32Array | undefined {
   let loudest = 0;
-  for (const one of power) loudest = Math.max(loudest, one);
+  for (let bin = 0; bin < POWERS; bin++) if (power[bin]! > loudest) loudest = power[bin]!;
   if (loudest < 1e-4) return undefined;
-  for (let bin = 0; bin < power.length; bin++) power[bin] = Math.log(power[bin]! + loudest * 1e-4);
+  for (let bin = 0; bin < POWERS; bin++) logs[bin] = Math.log(power[bin]! + loudest * 1e-4);
   const shape = new Float32Array(BINS);
-  for (let bin = 0; bin < BINS; bin++) {
-    let [sum, count] = [0, 0];
-    const from = Math.max(1, FIRST_BIN + bin - SMOOTH_BINS);
-    for (let near = from; near <= FIRST_BIN + bin + SMOOTH_BINS && near < power.length; near++, count++)
-      sum += power[near]!;
-    shape[bin] = Math.max(DEEPEST, power[FIRST_BIN + bin]! - sum / count);
+  let [from, end, near, sum] = [1, 1, 0, 0];
+  for (let bin = FIRST_BIN; bin < FIRST_BIN + BINS; bin++) {
+    while (end <= bin + SMOOTH_BINS && end < POWERS) near += logs[end++]!;
+    while (from < bin - SMOOTH_BINS) near -= logs[from++]!;
+    const out = logs[bin]! - near / (end - from);
+    sum += shape[bin - FIRST_BIN] = out < DEEPEST ? DEEPEST : out;
   }
-  const mean = shape.reduce((sum, one) => sum + one, 0) / BINS;
+  const mean = sum / BINS;
   let norm = 0;
   for (let bin = 0; bin < BINS; bin++) {
-    shape[bin] = shape[bin]! - mean;
-    norm += shape[bin]! * shape[bin]!;
+    const out = (shape[bin] = shape[bin]! - mean);
+    norm += out * out;
   }
   if (norm < 1e-6) return undefined;
-  for (let bin = 0; bin < BINS; bin++) shape[bin] = shape[bin]! / Math.sqrt(norm);
+  const scale = 1 / Math.sqrt(norm);
+  for (let bin = 0; bin < BINS; bin++) shape[bin] = shape[bin]! * scale;
   return shape;
 }
 
-function resemblance(one: Float32Array, other: Float32Array | undefined): number {
-  if (!other) return 0;
+function resemblance(one: Float32Array, other: Float32Array): number {
   let sum = 0;
   for (let bin = 0; bin < BINS; bin++) sum += one[bin]! * other[bin]!;
   return sum;
