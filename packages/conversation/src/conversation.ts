@@ -261,9 +261,11 @@ export class Conversation {
 
   /** The voice detector's word on a window of audio. */
   handleVoice(now: Milli, heard: VoiceWindow): void {
-    const isEcho = this.#echo.handleWindow(now, heard, this.#playout.ear(now), this.#floor.softened);
-    const window = isEcho ? withoutVoice(heard) : heard;
     const agentSpeaks = this.#activeId !== undefined || this.#playout.playing;
+    // Who has the floor keeps it: what comes back of an agent that was cut changes nothing any more.
+    const judged = agentSpeaks || !this.#listener.announced;
+    const isEcho = this.#echo.handleWindow(now, heard, this.#playout.ear(now), this.#floor.softened, judged);
+    const window = isEcho ? withoutVoice(heard) : heard;
     // The first voice may be a cough: clients stop their sound at `speech_started`, so it waits for the decision.
     this.#listener.contested = agentSpeaks && this.#floor.contestable;
     this.#listener.handleVoice(now, window);

@@ -116,14 +116,15 @@ export class EchoDetector {
 
   /**
    * Whether this window of the caller's audio holds the agent's voice and nothing else to speak of. Windows come in order,
-   * all of them; `ear`: where it is by now, `undefined` when nothing sounds; `softened`: the agent is not as loud as it spoke.
+   * all of them; `ear`: where it is by now, `undefined` when nothing sounds; `softened`: the agent is not as loud as it spoke;
+   * `judged`: whether anybody wants to know.
    */
-  handleWindow(now: Milli, window: VoiceWindow, ear: EarPlace | undefined, softened = false): boolean {
+  handleWindow(now: Milli, window: VoiceWindow, ear: EarPlace | undefined, softened = false, judged = true): boolean {
     this.#follow(now, ear);
     const { samples, mediaMs, durationMs, levels } = window;
     const endMs = mediaMs + durationMs;
     this.#offsetMs = clockOffset(this.#offsetMs, now - endMs);
-    if (!samples || now - this.#soundedAt > (KEPT - HOPS_A_SPECTRUM) * HOP_MS) return false;
+    if (!judged || !samples || now - this.#soundedAt > (KEPT - HOPS_A_SPECTRUM) * HOP_MS) return false;
     const newestHop = Math.round((endMs + this.#offsetMs) / HOP_MS) - 1; // the last that is in the window
     const loudDb = meanDb(levels);
     const audible = loudDb > AUDIBLE_DB;
