@@ -44,7 +44,7 @@ const BENCHES: readonly BenchPlan[] = [
   { name: "token", bench: "token", short: ["--calls", "50000"], full: [], needs: [], limitS: 60 },
   { name: "srtp", bench: "srtp", short: ["--rounds", "5"], full: [], needs: [], limitS: 60 },
   { name: "pipeline", bench: "pipeline", short: ["--turns", "1000"], full: [], needs: [], limitS: 120 },
-  { name: "overhead", bench: "overhead", short: ["--turns", "8", "--rounds", "2"], full: [], needs: [], limitS: 90 },
+  { name: "overhead", bench: "overhead", short: ["--turns", "8", "--rounds", "2"], full: [], needs: [], limitS: 120 },
   { name: "bargein", bench: "bargein", short: ["--trials", "4"], full: [], needs: [], limitS: 100 },
   { name: "ear", bench: "ear", short: ["--turns", "5"], full: [], needs: ["chromium"], limitS: 60 },
   {
