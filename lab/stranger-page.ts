@@ -5,10 +5,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
-import { build, type Rolldown } from "vite";
-
-const SDK = join(import.meta.dirname, "..", "packages", "client", "src", "index.ts");
+import { bundleApp } from "./bundle.ts";
 
 /**
  * The microphone, to be put into pages before their own scripts and before the ear, which listens to what it gives.
@@ -49,7 +46,7 @@ export const SPEAKING_MICROPHONE = `(() => {
 
 /** Serves a page of `app`, a module that imports the SDK as `"sdk"`; its address. */
 export async function servePage(app: string): Promise<{ readonly url: string; close(): void }> {
-  const script = await bundle(app);
+  const script = await bundleApp(app);
   const server = createServer((request, response) => {
     const isScript = request.url === "/app.js";
     response.writeHead(200, { "content-type": isScript ? "text/javascript" : "text/html" });
@@ -63,22 +60,4 @@ export async function servePage(app: string): Promise<{ readonly url: string; cl
     url: `http://localhost:${(server.address() as AddressInfo).port}/`,
     close: () => server.close().closeAllConnections(),
   };
-}
-
-async function bundle(app: string): Promise<string> {
-  const result = (await build({
-    configFile: false,
-    logLevel: "silent",
-    resolve: { conditions: ["sluice-source", "module", "browser"] },
-    plugins: [
-      {
-        name: "app",
-        resolveId: (id) => (id === "app" ? "\0app" : id === "sdk" ? SDK : undefined),
-        load: (id) => (id === "\0app" ? app : undefined),
-      },
-    ],
-    build: { write: false, target: "es2024", rollupOptions: { input: "app", external: ["libopus-wasm"] } },
-  })) as Rolldown.RolldownOutput | Rolldown.RolldownOutput[];
-  const [output] = Array.isArray(result) ? result : [result];
-  return output!.output.map((file) => (file.type === "chunk" ? file.code : "")).join("");
 }

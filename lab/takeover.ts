@@ -4,11 +4,10 @@
  */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Browser, Page } from "playwright-core";
-import { build, type Rolldown } from "vite";
 import type * as Sdk from "../packages/client/src/index.ts";
+import { bundleApp } from "./bundle.ts";
 import {
   API_KEY,
   type Balancer,
@@ -145,23 +144,8 @@ export async function startTakeoverFleet(): Promise<TakeoverFleet> {
 }
 
 /** The SDK as one script for a page. */
-export async function bundleSdk(): Promise<string> {
-  const entry = join(import.meta.dirname, "../packages/client/src/index.ts");
-  const result = (await build({
-    configFile: false,
-    logLevel: "silent",
-    resolve: { conditions: ["sluice-source", "module", "browser"] },
-    plugins: [
-      {
-        name: "page",
-        resolveId: (id) => (id === "page" ? "\0page" : undefined),
-        load: (id) =>
-          id === "\0page" ? `import * as sdk from ${JSON.stringify(entry)}; window.sluiceSdk = sdk;` : undefined,
-      },
-    ],
-    build: { write: false, rollupOptions: { input: "page", external: ["libopus-wasm"] } },
-  })) as Rolldown.RolldownOutput;
-  return result.output[0].code;
+export function bundleSdk(): Promise<string> {
+  return bundleApp('import * as sdk from "sdk"; window.sluiceSdk = sdk;');
 }
 
 /** The transceiver that has the call: the balancer chooses it, but for QUIC's first packets, which the relay spreads. */

@@ -3,10 +3,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import { createServer, connect as dial } from "node:net";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { build, type Rolldown } from "vite";
+import { bundleApp } from "../../lab/bundle.ts";
 import { type SluiceProcess, startSluice } from "../../lab/sluice.ts";
 import { microphoneWav, silence, speak } from "../../lab/speech.ts";
 import type * as Sdk from "../../packages/client/src/index.ts";
@@ -25,23 +24,7 @@ const skipping = (pipe: string) => (pipe === "webtransport" && !quic.engine ? `n
 
 let sdk: string;
 before(async () => {
-  const result = (await build({
-    configFile: false,
-    logLevel: "silent",
-    resolve: { conditions: ["sluice-source", "module", "browser"] },
-    plugins: [
-      {
-        name: "page",
-        resolveId: (id) => (id === "page" ? "\0page" : undefined),
-        load: (id) =>
-          id === "\0page"
-            ? `import * as sdk from ${JSON.stringify(join(import.meta.dirname, "../../packages/client/src/index.ts"))}; window.sdk = sdk;`
-            : undefined,
-      },
-    ],
-    build: { write: false, rollupOptions: { input: "page", external: ["libopus-wasm"] } },
-  })) as Rolldown.RolldownOutput;
-  sdk = result.output[0].code;
+  sdk = await bundleApp('import * as sdk from "sdk"; window.sdk = sdk;');
 });
 
 async function open(browser: Browser, url: string): Promise<Page> {
