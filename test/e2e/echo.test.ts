@@ -43,10 +43,10 @@ test("what the agent says through the loudspeaker is not in the microphone", { s
       text.form!.requestSubmit();
       // What the page sends is what its meter shows.
       const meter = document.querySelector<HTMLMeterElement>("#level-in")!;
-      const energy = { room: 0, sent: 0, interruptions: 0 };
+      const heard = { sentPerRoom: [] as number[], interruptions: 0 };
       addEventListener("sluice:event", (event) => {
         const { type } = (event as CustomEvent<{ type: string }>).detail;
-        if (type === "input_audio_buffer.speech_started") energy.interruptions += 1;
+        if (type === "input_audio_buffer.speech_started") heard.interruptions += 1;
       });
       const until = performance.now() + 9000;
       while (performance.now() < until) {
@@ -55,13 +55,14 @@ test("what the agent says through the loudspeaker is not in the microphone", { s
         if (now.room > 1e-4) speaksSince ??= performance.now();
         // A canceller needs a second to learn the room.
         if (speaksSince === undefined || performance.now() - speaksSince < 1500) continue;
-        energy.room += now.room;
-        energy.sent += now.sent;
+        if (now.room > 1e-4) heard.sentPerRoom.push(now.sent / now.room);
       }
-      return energy;
+      return heard;
     });
-    assert(heard.room > 0.01, `the loudspeaker is in the microphone (energy ${heard.room})`);
-    const db = 10 * Math.log10((heard.sent + 1e-12) / heard.room);
+    assert(heard.sentPerRoom.length > 40, `the loudspeaker is in the microphone (${heard.sentPerRoom.length} times)`);
+    // The median: after a stall of the machine the canceller learns the room again for a moment.
+    const median = heard.sentPerRoom.sort((a, b) => a - b)[heard.sentPerRoom.length >> 1]!;
+    const db = 10 * Math.log10(median + 1e-12);
     t.diagnostic(`the canceller takes away ${(-db).toFixed(1)} dB`);
     assert(db < -20, `only ${(-db).toFixed(1)} dB are cancelled`);
     // Before it has learnt, the very first words of a session come back: the server knows them for its own.
