@@ -67,6 +67,11 @@ const pipes = (id: string, text: string, path: string, is: Bar["is"], bar: numbe
   command: bench("pipes"),
 });
 
+const flood = (id: string, text: string, figure: string, bar: number, unit: string) =>
+  atMost(5, `flood-${id}`, text, `benches.quic-flood.metrics.${figure}`, bar, unit, bench("quic-flood"));
+const takeover = (id: string, text: string, figure: string, bar: number, unit: string) =>
+  atMost(5, `takeover-${id}`, text, `benches.takeover.metrics.${figure}`, bar, unit, bench("takeover"));
+
 /** All bars, by issue. */
 export const BARS: readonly Bar[] = [
   turn("setup_ms_p95", "click to session, p95", 350),
@@ -102,13 +107,17 @@ export const BARS: readonly Bar[] = [
   ),
 
   atMost(3, "cid", "connection ID decode", "benches.token.metrics.cid_decode_us", 2, "us", bench("token")),
-  recovery("NAT rebinding", "NAT rebinding", "uplink"),
-  recovery("NAT rebinding", "NAT rebinding", "downlink"),
-  recovery("relay SIGKILL and restart, Redis up", "relay killed, Redis up", "uplink"),
-  recovery("relay SIGKILL and restart, no Redis", "relay killed, no Redis", "uplink"),
-  recovery("packets move to another relay, Redis up", "another relay", "downlink"),
-  recovery("one of 2 workers killed", "a worker killed", "downlink"),
-  recovery("Redis stopped", "Redis stopped", "uplink"),
+  ...[
+    ["NAT rebinding", "NAT rebinding"],
+    ["relay SIGKILL and restart, Redis up", "relay killed, Redis up"],
+    ["relay SIGKILL and restart, no Redis", "relay killed, no Redis"],
+    ["packets move to another relay, Redis up", "another relay"],
+    ["one of 2 workers killed", "a worker killed"],
+    ["Redis stopped", "Redis stopped"],
+    ["Redis paused 30 s", "Redis paused 30 s"],
+    ["Redis flushed", "Redis flushed"],
+    ["Redis poisoned with wrong types", "Redis poisoned"],
+  ].flatMap(([event, text]) => [recovery(event!, text!, "uplink"), recovery(event!, text!, "downlink")]),
   {
     ...atLeast(
       3,
@@ -308,6 +317,11 @@ export const BARS: readonly Bar[] = [
     "",
     bench("sessions", " --transport webtransport"),
   ),
+  flood("memory", "a flood of QUIC packets: memory grows by at most", "memory_growth_mib_peak", 32, "MiB"),
+  flood("lost", "live packets that it costs", "live_packets_lost_percent", 0.5, "%"),
+  takeover("heard", "transceiver killed in mid-answer: heard on from another, p95", "speaking_ms_p95", 3000, "ms"),
+  takeover("forgotten", "what was forgotten meanwhile", "forgotten", 0, ""),
+  takeover("failed", "calls that were not taken over", "failed", 0, ""),
 
   atMost(
     6,
@@ -335,6 +349,15 @@ export const BARS: readonly Bar[] = [
     20,
     "ms",
     "npm run lab -- --only instrument",
+  ),
+  atMost(
+    6,
+    "ear",
+    "timeline against recorded sound in Chromium, median",
+    "benches.ear.metrics.difference_ms_abs_p50",
+    3,
+    "ms",
+    bench("ear"),
   ),
   atMost(
     6,

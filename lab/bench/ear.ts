@@ -27,6 +27,12 @@ export const run: Bench = async ({ flags }) => {
         of((row) => row.mouthToEarMs - row.timelineMs),
         0.5,
       ),
+      difference_ms_abs_p50: Math.abs(
+        quantile(
+          of((row) => row.mouthToEarMs - row.timelineMs),
+          0.5,
+        ),
+      ),
       difference_ms_spread:
         quantile(
           of((row) => row.mouthToEarMs - row.timelineMs),

@@ -15,9 +15,10 @@ import { launchChromium } from "../chromium.ts";
 
 const loaded = loadQuicEngine();
 const skip = loaded.engine ? false : loaded.reason;
+/** The player's buffer is long, so that a machine that stands still for a moment tears nothing. */
 const PAGE = `<!doctype html><title>moq</title>
 <moq-publish name="caller.hang" source="camera" invisible></moq-publish>
-<moq-watch name="agent.hang" volume="1"></moq-watch>
+<moq-watch name="agent.hang" volume="1" latency="500"></moq-watch>
 <script type="module" src="/page.js"></script>`;
 
 interface Report {
