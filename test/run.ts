@@ -17,8 +17,8 @@ const REAL_TIME = /^test\/(e2e\/|secrets\.test\.ts$)/;
 const TEST_TIMEOUT_MS = 180_000;
 /** A file that never exits, because it left a handle open, must not hold up CI for ever. */
 const RUN_TIMEOUT_MS = 20 * 60_000;
-/** A thread with nothing to do that is woken this late: sound was torn, whatever we do. */
-const STALL_MS = 150;
+/** A thread with nothing to do that is woken this late: the 40 ms that sound devices hold ran dry, whatever we do. */
+const STALL_MS = 50;
 
 process.chdir(dirname(import.meta.dirname));
 // Test files and the servers that they start load the same modules some three hundred times: half of that is compiling.
