@@ -52,14 +52,17 @@ export class WebSocketChannel implements Channel {
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#receive(data);
     return new Promise((resolve, reject) => {
+      let opened = false;
       socket.onopen = () => {
+        opened = true;
         for (const text of this.#queued.splice(0)) this.send(text);
         resolve();
       };
       socket.onclose = ({ code, reason }) => {
+        if (opened) return this.#handleClosed(code, reason);
+        this.#closed = true;
         // A handshake that was refused says no more than this: browsers hide the status.
         reject(new ServerUnreachable(`no WebSocket to ${url.origin}`));
-        this.#handleClosed(code, reason);
       };
     });
   }
