@@ -79,9 +79,13 @@ export class MessageQueue {
     return { stream, ssn: entry.ssn, ppid, unordered, begins, ends, bytes: bytes.subarray(from, from + size) };
   }
 
-  /** Drops what has not left of `message`, which has begun to. */
-  abandon(message: Queued): void {
-    if (this.#entries[this.#head] === message) this.#remove(this.#entries[this.#head]!);
+  /** Drops what has not left of `message`, which has begun to; an empty chunk stands for it. */
+  abandon(message: Queued): Omit<Data, "tsn" | "immediate"> | undefined {
+    const entry = this.#entries[this.#head];
+    if (entry !== message) return undefined;
+    const { stream, ssn, ppid, unordered = false, bytes } = entry;
+    this.#remove(entry);
+    return { stream, ssn, ppid, unordered, begins: false, ends: true, bytes: bytes.subarray(bytes.length) };
   }
 
   /** Counts `streams` from 0. */

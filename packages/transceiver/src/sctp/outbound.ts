@@ -184,9 +184,18 @@ export class Outbound {
     // A closed window is tried with one chunk, so that its opening is not missed (RFC 9260 section 6.1, rule A).
     if (this.#flight > 0 && this.#flight + size > this.#peerWindow) return undefined;
     const data = { tsn: this.#nextTsn++, ...this.#queue.cut(size) };
+    this.#track(data, queued, now);
+    this.#flight += size;
+    this.#sentBytes += size;
+    this.#idleSince = now;
+    this.#expiresAt ??= now + this.rto.ms;
+    return { ...data, immediate: this.#queue.isEmpty };
+  }
+
+  #track(data: Sent["data"], message: Queued, now: Milli): void {
     this.#sent.push({
       data,
-      message: queued,
+      message,
       state: "inFlight",
       transmissions: 1,
       sentAt: now,
@@ -194,11 +203,6 @@ export class Outbound {
       order: this.#order++,
       misses: 0,
     });
-    this.#flight += size;
-    this.#sentBytes += size;
-    this.#idleSince = now;
-    this.#expiresAt ??= now + this.rto.ms;
-    return { ...data, immediate: this.#queue.isEmpty };
   }
 
   /** Lets go of all up to `cumulative`; whether there was any. */
@@ -255,7 +259,9 @@ export class Outbound {
     this.#become(sent, "lost");
     const { maxRetransmits = Infinity, expiresAt = Infinity } = sent.message;
     if (!this.#peerForwards || (sent.transmissions <= maxRetransmits && now < expiresAt)) return;
-    this.#queue.abandon(sent.message);
+    // What never left takes a TSN that is skipped: the chunks that did may all be acknowledged, and the peer waits for the end.
+    const rest = this.#queue.abandon(sent.message);
+    if (rest) this.#track({ tsn: this.#nextTsn++, ...rest }, sent.message, now);
     for (const each of this.#sent)
       if (each.message === sent.message && each.state !== "acked") this.#become(each, "abandoned");
   }
