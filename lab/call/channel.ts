@@ -35,6 +35,7 @@ export const labDtls: DtlsFactory = {
           sink.onConnected(SERVER_KEYS);
         } else if (type === CONTENT_TYPE.applicationData) sink.onData(fragment);
       },
+      handleMedia: () => {},
       handleTimeout: () => {},
       pollTimeout: () => undefined,
       send: (data) => sink.onPacket(record("applicationData", ++sent, data)),

@@ -83,6 +83,16 @@ const RECEIVE_WINDOW = 512 * 1024;
 const MAX_HELD_CHUNKS = 4_096;
 /** How long a SACK may wait for another packet or for data to go with. RFC: 200 ms, which peers would take for the path's. */
 const SACK_DELAY_MS = 20;
+/**
+ * When our part of the handshake is sent again while the peer has not gone on: it would ask after RTO.Initial, which is 3 s with
+ * usrsctp, aiortc and werift (RFC 2960).
+ */
+const REPEATS_MS = [60, 200] as const;
+/** INIT waits no longer than this for its answer, the first times: what it costs is a packet of 81 bytes. */
+const FIRST_ASKS_MS = 250;
+const FIRST_ASKS = 3;
+/** A cookie that comes back later than this tells of a loss, not of the round trip. */
+const MAX_COOKIE_TRIP_MS = 400;
 /** Answers that wait to leave; a peer that asks for more in one packet gets none. */
 const MAX_ANSWERS = 16;
 /** Bytes that the longest of our SACKs, FORWARD TSNs and reset requests take; a packet with less room goes without. */
@@ -124,6 +134,8 @@ export class Association {
   #peer: Peer | undefined;
   /** T1-init, T1-cookie or T2-shutdown: what is sent until it is answered. */
   #asking: { readonly chunk: () => Uint8Array; readonly tag: number; at: Milli; tries: number } | undefined;
+  /** INIT ACK or COOKIE ACK, which may have been lost. */
+  #repeat: { readonly chunk: Uint8Array; readonly tag: number; readonly answeredAt: Milli; count: number } | undefined;
   #sackAt: Milli | undefined;
   #packetsUnsacked = 0;
   #heartbeatAt = Infinity;
@@ -213,6 +225,7 @@ export class Association {
     if (this.#state === "closed") return undefined;
     const due = Math.min(
       this.#asking?.at ?? Infinity,
+      this.#repeat ? this.#repeatAt(this.#repeat) : Infinity,
       this.#sackAt ?? Infinity,
       this.#heartbeatAt,
       this.#outbound.pollTimeout() ?? Infinity,
@@ -225,12 +238,18 @@ export class Association {
     if (this.#state === "closed") return;
     this.#outbound.handleTimeout(now);
     if (now >= this.#heartbeatAt) this.#sendHeartbeat(now);
+    const repeat = this.#repeat;
+    if (repeat && now >= this.#repeatAt(repeat)) {
+      repeat.count += 1;
+      if (repeat.count === REPEATS_MS.length) this.#repeat = undefined;
+      this.#answer(repeat.chunk, repeat.tag);
+    }
     const asking = this.#asking;
     if (!asking || now < asking.at) return;
     asking.tries += 1;
     if (asking.tries > MAX_TRIES) return this.#giveUp();
     this.#outbound.rto.handleExpiry();
-    asking.at = now + this.#outbound.rto.ms;
+    asking.at = now + this.#patience(asking.tries);
     this.#answer(asking.chunk(), asking.tag);
   }
 
@@ -438,7 +457,7 @@ export class Association {
     };
   }
 
-  /** Answers INIT, and remembers nothing (RFC 9260 section 5.1; 5.2.1 and 5.2.2 where there is an association). */
+  /** Answers INIT, and remembers nothing of it but the answer (RFC 9260 section 5.1; 5.2.1 and 5.2.2 where there is an association). */
   #handleInit(now: Milli, value: Uint8Array): boolean {
     const init = decodeInit(value);
     if (!init) return false;
@@ -449,7 +468,9 @@ export class Association {
     const tieTags = this.#peer ? ([this.#tag, this.#peer.tag] as const) : ([0, 0] as const);
     const cookie = sealCookie(this.#cookieKey, now, { localTag, tieTags, peer: init });
     const ack = this.#init(localTag, { cookie, ...(init.unrecognized && { unrecognized: init.unrecognized }) });
-    this.#answer(encodeInit(CHUNK.initAck, ack), init.tag);
+    const chunk = encodeInit(CHUNK.initAck, ack);
+    this.#answer(chunk, init.tag);
+    if (isOpening) this.#repeat = { chunk, tag: init.tag, answeredAt: now, count: 0 };
     return true;
   }
 
@@ -483,11 +504,16 @@ export class Association {
       return true; // case C
     }
     const isOpening = this.#state === "listening" || this.#state === "cookieWait" || this.#state === "cookieEchoed";
+    const answer = encodeChunk(CHUNK.cookieAck, 0);
     if (isOpening) {
       if (!isPeers) this.#adopt(cookie.peer); // case B, or the first there is
       this.#establish(now);
+      // Since the first INIT ACK of this cookie: too long where that was lost, never too short.
+      const tookMs = (Math.floor(now) - cookie.sealedAt) >>> 0;
+      if (tookMs <= MAX_COOKIE_TRIP_MS) this.#outbound.rto.handleMeasurement(tookMs);
+      this.#repeat = { chunk: answer, tag: cookie.peer.tag, answeredAt: now, count: 0 };
     } else if (!isPeers) return true;
-    this.#answer(encodeChunk(CHUNK.cookieAck, 0)); // case D
+    this.#answer(answer); // case D
     return true;
   }
 
@@ -507,6 +533,7 @@ export class Association {
   #establish(now: Milli): void {
     this.#state = "established";
     this.#asking = undefined;
+    this.#repeat = undefined;
     this.#outbound.rto.handleProgress();
     this.#scheduleHeartbeat(now);
     this.#events.push({ kind: "established" });
@@ -514,6 +541,7 @@ export class Association {
 
   #handleData(now: Milli, peer: Peer, flags: number, value: Uint8Array): boolean {
     if (this.#state === "cookieEchoed") this.#establish(now); // its COOKIE ACK was lost
+    this.#repeat = undefined;
     const { received, reassembly } = peer;
     const data = decodeData(flags, value);
     if (!data) return false;
@@ -615,8 +643,17 @@ export class Association {
 
   /** Sends a chunk, again and again until it is answered. */
   #ask(now: Milli, chunk: () => Uint8Array, tag: number): void {
-    this.#asking = { chunk, tag, at: now + this.#outbound.rto.ms, tries: 1 };
+    this.#asking = { chunk, tag, at: now + this.#patience(1), tries: 1 };
     this.#answer(chunk(), tag);
+  }
+
+  /** How long the `tries`th question waits for its answer. */
+  #patience(tries: number): Milli {
+    return tries <= FIRST_ASKS ? Math.min(FIRST_ASKS_MS, this.#outbound.rto.ms) : this.#outbound.rto.ms;
+  }
+
+  #repeatAt({ answeredAt, count }: { readonly answeredAt: Milli; readonly count: number }): Milli {
+    return answeredAt + REPEATS_MS[count]!;
   }
 
   /** Nobody answered. A peer that comes later is still welcome; one that has gone in the middle of its end is not. */
@@ -678,6 +715,7 @@ export class Association {
   #end(): void {
     this.#state = "closed";
     this.#asking = undefined;
+    this.#repeat = undefined;
     this.#sackAt = undefined;
   }
 }

@@ -11,6 +11,8 @@ const SEAL_SIZE = 32;
 
 /** What a cookie holds. */
 export interface CookieState {
+  /** When it was sealed; whole milliseconds, modulo 2^32. */
+  readonly sealedAt: Milli;
   /** Our tag in the INIT ACK. */
   readonly localTag: number;
   /** Tags of the association that there was when INIT came (RFC 9260 section 5.2.2); 0: none. */
@@ -19,7 +21,11 @@ export interface CookieState {
 }
 
 /** Seals a cookie with `key`. */
-export function sealCookie(key: Uint8Array, now: Milli, { localTag, tieTags, peer }: CookieState): Uint8Array {
+export function sealCookie(
+  key: Uint8Array,
+  now: Milli,
+  { localTag, tieTags, peer }: Omit<CookieState, "sealedAt">,
+): Uint8Array {
   const cookie = new Uint8Array(BODY_SIZE + SEAL_SIZE);
   const view = viewOf(cookie);
   const words = [Math.floor(now), localTag, ...tieTags, peer.tag, peer.initialTsn, peer.receiveWindow];
@@ -40,6 +46,7 @@ export function openCookie(key: Uint8Array, now: Milli, cookie: Uint8Array): Coo
   const view = viewOf(cookie);
   if ((Math.floor(now) - view.getUint32(0)) >>> 0 > LIFETIME_MS) return "stale";
   return {
+    sealedAt: view.getUint32(0),
     localTag: view.getUint32(4),
     tieTags: [view.getUint32(8), view.getUint32(12)],
     peer: {

@@ -172,6 +172,54 @@ for (const [side, index] of [
   });
 }
 
+test("our last flight goes again without being asked for, until the peer shows that it has it", async () => {
+  let flights = 0;
+  let isDeaf = false;
+  const { client, server, seen, sizes } = pair({
+    // From our last flight on the client cannot ask for anything.
+    toServer: (datagram) => (isDeaf ? [] : [datagram]),
+    toClient: (datagram) => {
+      isDeaf = seen.connected || datagram[0] === 20; // ChangeCipherSpec
+      if (isDeaf) flights += 1;
+      return flights === 1 ? [] : [datagram];
+    },
+  });
+  let connected = false;
+  client.onConnect.subscribe(() => {
+    connected = true;
+  });
+  client.connect().catch(() => {});
+  await until(() => seen.connected);
+  const establishedAt = performance.now();
+  assert.equal(flights, 1);
+  server.handleTimeout(server.pollTimeout()!);
+  await until(() => connected);
+  assert.equal(flights, 2);
+  // Nothing of it comes back: it ends.
+  for (let due = server.pollTimeout(); due !== undefined; due = server.pollTimeout()) {
+    assert(due - establishedAt < 2_000);
+    server.handleTimeout(due);
+  }
+  assert.equal(flights, 4);
+  assert(sizes.every((size) => size <= 1_200));
+});
+
+test("a peer that sends data or media gets our last flight once", async () => {
+  for (const proof of ["data", "media"]) {
+    const { client, server, seen } = pair();
+    let connected = false;
+    client.onConnect.subscribe(() => {
+      connected = true;
+    });
+    await client.connect();
+    await until(() => seen.connected && connected);
+    assert.notEqual(server.pollTimeout(), undefined);
+    if (proof === "data") await client.send(Buffer.from("up"));
+    else server.handleMedia();
+    assert.equal(server.pollTimeout(), undefined);
+  }
+});
+
 test("takes the fragments of a ClientHello in any order, twice over", async () => {
   const { client, seen } = pair({
     toServer: (datagram, index) => {

@@ -96,6 +96,8 @@ const RETRANSMIT_FIRST_MS = 100;
 const RETRANSMIT_MAX_MS = 1_600;
 /** The peer's resent messages make us resend no more often than this. */
 const RESEND_INTERVAL_MS = 20;
+/** Our last flight is sent again by our timer until the peer shows that it has it: it would ask after 1 s, OpenSSL's timer. */
+const MAX_LAST_REPEATS = 3;
 /** Our last flight, asked for again: BoringSSL asks when it gets it twice, so that this must have an end. */
 const MAX_LAST_RESENDS = 8;
 const MAX_EARLY_RECORDS = 8;
@@ -148,6 +150,9 @@ class DtlsServer implements Dtls {
   #flightSentAt: Milli = 0;
   #retransmitMs: Milli = RETRANSMIT_FIRST_MS;
   #lastResends = 0;
+  /** How often our last flight may go again unasked. */
+  #lastRepeats = 0;
+  #flightSends = 0;
   #state: "handshake" | "established" | "closed" = "handshake";
 
   constructor(
@@ -178,11 +183,17 @@ class DtlsServer implements Dtls {
     const due = this.pollTimeout();
     if (due === undefined || now < due) return;
     this.#retransmitMs = Math.min(this.#retransmitMs * 2, RETRANSMIT_MAX_MS);
+    if (this.#state === "established") this.#lastRepeats -= 1;
     this.#sendFlight(now);
   }
 
+  handleMedia(): void {
+    this.#lastRepeats = 0;
+  }
+
   pollTimeout(): Milli | undefined {
-    if (this.#state !== "handshake" || this.#flight.length === 0) return undefined;
+    const isWaiting = this.#state === "handshake" || this.#lastRepeats > 0;
+    if (!isWaiting || this.#flight.length === 0) return undefined;
     return this.#flightSentAt + this.#retransmitMs;
   }
 
@@ -221,6 +232,7 @@ class DtlsServer implements Dtls {
     if (record.type === CONTENT_TYPE.handshake) {
       for (const piece of decodeHandshake(content) ?? []) this.#handlePiece(now, piece, 1);
     } else if (this.#state === "established") {
+      this.#lastRepeats = 0;
       if (record.type === CONTENT_TYPE.applicationData) this.#sink.onData(content);
       else if (record.type === CONTENT_TYPE.alert) this.#handleAlert(content);
     }
@@ -287,6 +299,7 @@ class DtlsServer implements Dtls {
       this.#write(handshake, "certificateRequest", encodeCertificateRequest(CLIENT_SIGNATURES.map(({ id }) => id))),
       this.#write(handshake, "serverHelloDone", new Uint8Array(0)),
     ];
+    this.#flightSends = 0;
     this.#retransmitMs = RETRANSMIT_FIRST_MS;
     this.#sendFlight(now);
   }
@@ -372,6 +385,10 @@ class DtlsServer implements Dtls {
       { type: CONTENT_TYPE.changeCipherSpec, epoch: 0, content: Uint8Array.of(1) },
       { ...this.#write(handshake, "finished", verifyData), epoch: 1 },
     ];
+    // The round trip, if the flight before it went once: what shows that this one came takes another.
+    const roundTripMs = this.#flightSends === 1 ? now - this.#flightSentAt : 0;
+    this.#retransmitMs = Math.max(RETRANSMIT_FIRST_MS, 1.5 * roundTripMs);
+    this.#lastRepeats = MAX_LAST_REPEATS;
     this.#sendFlight(now);
     this.#state = "established";
     const keys = exportSrtpKeys(handshake);
@@ -389,6 +406,7 @@ class DtlsServer implements Dtls {
 
   #sendFlight(now: Milli): void {
     this.#flightSentAt = now;
+    this.#flightSends += 1;
     this.#sendRecords(this.#flight);
   }
 
@@ -432,6 +450,7 @@ class DtlsServer implements Dtls {
     this.#keys = undefined;
     this.#early = [];
     this.#flight = [];
+    this.#lastRepeats = 0;
   }
 }
 

@@ -37,6 +37,8 @@ export interface DtlsSink {
 export interface Dtls {
   /** Takes one record of a datagram from the validated path. */
   handleRecord(now: Milli, record: DtlsRecord): void;
+  /** Authentic media came: the peer has the keys, so that nothing of the handshake need be sent again. */
+  handleMedia(): void;
   handleTimeout(now: Milli): void;
   pollTimeout(): Milli | undefined;
   /** Sends one application record. */

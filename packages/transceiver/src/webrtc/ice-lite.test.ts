@@ -66,6 +66,61 @@ test("answers an authenticated check with its source, signed, and follows it", (
   assert.deepEqual(ice.path, HOME);
 });
 
+test("until the peer goes on its last answer is sent again, and never more bytes than its checks had", () => {
+  const ice = agent();
+  let came = 0;
+  let went = 0;
+  const take = (now: number) => {
+    const message = check({ client: "client".padEnd(9 + ((now / 500) % 7), "x") });
+    came += message.packet.length;
+    assert(ice.handleStun(now, message, HOME));
+    for (const { packet } of drain(ice)) went += packet.length;
+  };
+  const sent: number[] = [];
+  const wait = (until: number) => {
+    for (let due = ice.pollTimeout()!; due <= until; due = ice.pollTimeout()!) {
+      ice.handleTimeout(due);
+      for (const { packet, to, message } of drain(ice)) {
+        assert.deepEqual(to, HOME);
+        assert.equal(message.class, "success");
+        assert(hasValidIntegrity(message, PASSWORD));
+        sent.push(due);
+        went += packet.length;
+      }
+      assert(went <= came, `${went} bytes for ${came}`);
+    }
+  };
+  for (let now = 0; now < 5_000; now += 500) {
+    take(now);
+    wait(now + 499);
+  }
+  assert(sent.includes(530), "a check that gets nothing again for 500 ms");
+  assert(sent.length >= 4 && sent.length < 20, `${sent.length} for ten checks`);
+  take(5_000);
+  ice.handlePeerGoesOn();
+  sent.length = 0;
+  wait(20_000);
+  take(20_000);
+  wait(25_000);
+  assert.deepEqual(sent, []);
+});
+
+test("answers to somebody else's address are not sent again", () => {
+  const ice = agent();
+  ice.handleStun(0, check(), HOME);
+  ice.handleStun(1, check(), HOME);
+  ice.handleStun(2, check({ useCandidate: false }), AWAY); // the path stays
+  assert.deepEqual(
+    drain(ice).map(({ to }) => to),
+    [HOME, HOME, AWAY],
+  );
+  ice.handleTimeout(200);
+  assert.deepEqual(
+    drain(ice).map(({ to }) => to),
+    [HOME],
+  );
+});
+
 test("is silent to a wrong ufrag, a wrong password, a flipped bit and a missing fingerprint", () => {
   const ice = agent();
   const flipped = Buffer.from(check().packet);

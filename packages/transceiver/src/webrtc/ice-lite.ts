@@ -67,6 +67,11 @@ const PROBATION_MS = 8_000;
 const SILENT_PATH_MS = 3_000;
 /** Two of the slowest checks (RFC 7675 section 5.1: 5 s, plus a fifth) may be missed. */
 const ALIVE_PATH_MS = 12_000;
+/**
+ * When an answer is sent again while the peer has not gone on: peers ask again after 500 ms, then 1 s and 2 s, and libnice gives up
+ * after three. RFC 8489 section 6.2.2: who gets an answer twice takes the first.
+ */
+const REPEATS_MS = [30, 100] as const;
 /** As small as it may be: libjuice takes 0 for none. */
 const TIE_BREAKER = 1n;
 const MAX_VALIDATED = 8;
@@ -100,6 +105,11 @@ export class IceLite {
   #validated: Address[] = []; // the newest last
   #nominated = false;
   #established = false;
+  /** The last answer, until DTLS shows that it came. */
+  #repeat: Repeat | undefined;
+  #isPeerGoingOn = false;
+  /** What authentic checks brought from the path less what answered them, in bytes: never more goes than came. */
+  #credit = 0;
   #consentUntil: Milli;
   #expired = false;
   #probes: Probe[] = [];
@@ -164,12 +174,23 @@ export class IceLite {
     }
     this.counts.accepted += 1;
     this.#consentUntil = now + this.#consentMs;
-    this.#transmits.push({ packet: formatBindingSuccess({ transactionId, ...from, password }), to: from });
+    const packet = formatBindingSuccess({ transactionId, ...from, password });
+    this.#transmits.push({ packet, to: from });
     if (!this.isValidated(from)) {
       this.#validated = [...this.#validated, { address: from.address, port: from.port }].slice(-MAX_VALIDATED);
     }
     this.#followCheck(now, message, from);
+    if (!this.#isPeerGoingOn && isSameAddress(from, this.#path)) {
+      this.#credit += message.packet.length - packet.length;
+      this.#repeat = { packet, to: { address: from.address, port: from.port }, answeredAt: now, count: 0 };
+    }
     return true;
+  }
+
+  /** The peer does what it does after an answer: none need be sent again. */
+  handlePeerGoesOn(): void {
+    this.#isPeerGoingOn = true;
+    this.#repeat = undefined;
   }
 
   /**
@@ -206,6 +227,7 @@ export class IceLite {
   /** The handshake is over: from here on a new address must answer before media follows. */
   handleEstablished(): void {
     this.#established = true;
+    this.handlePeerGoesOn();
   }
 
   /** The peer was asked, at the current path, for something that only a receiver there can know: the time runs. */
@@ -229,12 +251,25 @@ export class IceLite {
       this.#path = this.#probation.fallback;
       this.#probation = undefined;
     }
+    const repeat = this.#repeat;
+    if (repeat && now >= dueAt(repeat)) {
+      repeat.count += 1;
+      const { packet, to } = repeat;
+      const isAffordable = packet.length <= this.#credit;
+      if (isAffordable) this.#transmits.push({ packet, to });
+      this.#credit -= isAffordable ? packet.length : 0;
+      if (!isAffordable || repeat.count === REPEATS_MS.length) this.#repeat = undefined;
+    }
   }
 
   /** When `handleTimeout` is due. */
   pollTimeout(): Milli | undefined {
     if (this.#expired) return undefined;
-    return Math.min(this.#consentUntil, this.#probation?.until ?? Infinity);
+    return Math.min(
+      this.#consentUntil,
+      this.#probation?.until ?? Infinity,
+      this.#repeat ? dueAt(this.#repeat) : Infinity,
+    );
   }
 
   /** The next datagram to send. */
@@ -268,6 +303,8 @@ export class IceLite {
 
   #move(now: Milli, to: Address, nominated: boolean): void {
     if (this.#path) this.counts.pathChanges += 1;
+    this.#credit = 0;
+    this.#repeat = undefined;
     this.#path = { address: to.address, port: to.port };
     this.#pathHeardAt = now;
     this.#nominated ||= nominated;
@@ -302,6 +339,16 @@ export class IceLite {
     this.#move(now, from, probe.nominated);
     return true;
   }
+}
+
+/** An answer that may have been lost. */
+interface Repeat extends Transmit {
+  readonly answeredAt: Milli;
+  count: number;
+}
+
+function dueAt({ answeredAt, count }: Repeat): Milli {
+  return answeredAt + REPEATS_MS[count]!;
 }
 
 interface Probe {

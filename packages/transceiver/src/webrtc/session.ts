@@ -162,14 +162,16 @@ export class WebRtcSession implements Link {
     if (this.#ended) return false;
     if (kind === "srtp") return this.#handleSrtp(now, packet, from);
     if (kind === "srtcp") return this.#handleSrtcp(now, packet);
-    for (const record of this.#guard.admit(now, packet, this.#ice.isValidated(from)))
-      this.#dtls.handleRecord(now, record);
+    const records = this.#guard.admit(now, packet, this.#ice.isValidated(from));
+    if (records.length > 0) this.#ice.handlePeerGoesOn();
+    for (const record of records) this.#dtls.handleRecord(now, record);
     return false;
   }
 
   handleTimeout(now: Milli): void {
     if (this.#ended) return;
     this.#ice.handleTimeout(now);
+    this.#sendChecks();
     if (this.#ice.expired) return this.#end("the peer stopped answering: no ICE consent for 30 s", true);
     if (!this.#connected && now >= this.#handshakeDeadline) return this.#end("the handshake was not finished in time");
     this.#dtls.handleTimeout(now);
@@ -293,6 +295,7 @@ export class WebRtcSession implements Link {
     if (plain && this.#ingress?.isNewest && this.#options.followsMedia !== false) {
       if (this.#ice.handleMedia(now, from, packet.length)) this.#sendChecks();
     }
+    if (plain) this.#dtls.handleMedia();
     const rtp = plain && decodeRtp(plain);
     if (!rtp) return plain !== undefined;
     const direction = this.#options.offer.audio?.direction;
