@@ -117,7 +117,14 @@ export async function placeVirtualCall(
       callId: "rtc_lab",
       offer: {
         sections: [],
-        audio: { mid: "0", direction: "sendrecv", opusPayloadType: 111, redPayloadType: red, ssrc: undefined },
+        audio: {
+          mid: "0",
+          direction: "sendrecv",
+          opusPayloadType: 111,
+          redPayloadType: red,
+          nack: true,
+          ssrc: undefined,
+        },
         data: { mid: "1", sctpPort: 5000, maxMessageSize: 262_144 },
         iceUfrag: PHONE_ICE.ufrag,
         icePassword: PHONE_ICE.password,

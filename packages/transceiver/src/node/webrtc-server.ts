@@ -340,6 +340,7 @@ class Server implements WebRtcServer {
         encoder,
         ssrc,
         payloadTypes,
+        repeats: repair && red === undefined && !offer.audio?.nack,
         firstSequenceNumber: randomInt(2 ** 15), // the lower half, so that no early loss meets a wrap (RFC 3711 section 3.3.1)
         firstTimestamp: randomInt(2 ** 32),
       }),

@@ -300,6 +300,24 @@ test("the queue is bounded and counts what it drops", () => {
   assert.equal(downlink.droppedMs, 40);
 });
 
+test("for a peer that can repair nothing, each packet goes again with the next, while packets are lost", () => {
+  const { downlink, drive } = createLine({ repeats: true });
+  downlink.play(0, utterance("a"), tone(100));
+  const first = drive(0, 1000).map(({ frame }) => frame);
+  assert.equal(first[0]!.repeated, undefined);
+  for (const [index, { repeated }] of first.slice(1).entries()) assert.equal(repeated, first[index]!.packet);
+  downlink.play(1000, utterance("b"), tone(12_000));
+  const frames = drive(1000, 13_000).map(({ frame }) => frame);
+  assert.equal(frames[0]!.repeated, undefined, "what was before the pause is of no more use");
+  assert.ok(frames[400]!.repeated !== undefined);
+  assert.equal(frames[550]!.repeated, undefined, "ten seconds without a loss");
+  const report = { ssrc: 5, packetsLost: 1, highestSequenceNumber: 1, jitter: 0, lastSenderReport: 0 };
+  downlink.handleReceptionReport(13_000, { ...report, fractionLost: 3, delaySinceLastSenderReport: 0 });
+  downlink.play(13_000, utterance("c"), tone(1000));
+  const again = drive(13_000, 14_000).map(({ frame }) => frame);
+  assert.equal(again[1]!.repeated, again[0]!.packet);
+});
+
 interface Line {
   readonly downlink: Downlink;
   /** Runs a scheduler that wakes `lateMs` after each due time until `to`. */

@@ -21,6 +21,11 @@ export interface DownlinkOptions {
   readonly ssrc: number;
   /** `red`: absent when not negotiated; with it every packet carries the frame before it again. */
   readonly payloadTypes: { readonly opus: number; readonly red?: number | undefined };
+  /**
+   * Sends each packet again with the next one, while packets are lost: for a peer that has neither RED nor NACK. Its SRTP drops
+   * the second copy. Default false.
+   */
+  readonly repeats?: boolean | undefined;
   /** Random (RFC 3550 section 5.1). */
   readonly firstSequenceNumber: number;
   /** Random (RFC 3550 section 5.1). */
@@ -37,6 +42,8 @@ export interface DownlinkOptions {
 export interface DownlinkFrame {
   /** To be protected and sent; `undefined` when there is only an end to report. */
   readonly packet: Buffer | undefined;
+  /** The packet before it once more, to be sent first. */
+  readonly repeated?: Buffer | undefined;
   /** How much of which utterance is out, this packet included; `undefined` when it carries silence. */
   readonly sent: SentSpeech | undefined;
   /** Utterances that are out to their end. */
@@ -67,6 +74,8 @@ const STARVED_FADE_SAMPLES = 2.5 * SAMPLES_PER_MS;
  */
 const DEFAULT_MAX_LATE_MS: Milli = 20;
 const DEFAULT_MAX_QUEUE_MS: Milli = 300_000;
+/** Repeated are packets until so much speech went without a report of a loss. */
+const REPEATS_FOR_MS: Milli = 10_000;
 const MAX_SENDER_REPORTS = 16;
 /** Seconds from 1900 (NTP) to 1970 (Unix). */
 const NTP_OFFSET_S = 2_208_988_800;
@@ -87,6 +96,8 @@ export class Downlink {
   #trailing = 0;
   #faded: Pcm | undefined; // what is left of flushed speech
   #previous: { readonly payload: Uint8Array; readonly timestamp: number } | undefined;
+  #lastPacket: Buffer | undefined;
+  #goodMs: Milli = 0;
   readonly #gain = new Gain();
   #packetCount = 0;
   #octetCount = 0;
@@ -177,6 +188,7 @@ export class Downlink {
   handleReceptionReport(now: Milli, report: ReceptionReport): void {
     if (report.ssrc !== this.#options.ssrc) return;
     const loss = (report.fractionLost * 100) / 256;
+    if (loss > 0) this.#goodMs = 0;
     this.#lossPercent = this.#lossPercent === undefined ? loss : this.#lossPercent * 0.7 + loss * 0.3;
     this.#options.encoder.setPacketLossPercent(Math.ceil(this.#lossPercent));
     const sentAt = this.#senderReports.get(report.lastSenderReport);
@@ -247,6 +259,8 @@ export class Downlink {
     const speech = this.#fillFrame(source);
     const payload = this.#options.encoder.encode(this.#frame);
     const packet = this.#packetize(payload);
+    const repeated = this.#options.repeats && this.#goodMs < REPEATS_FOR_MS ? this.#lastPacket : undefined;
+    this.#goodMs += FRAME_MS;
     this.#history.record(at, this.#sequenceNumber, packet);
     this.#sequenceNumber = (this.#sequenceNumber + 1) & 0xffff;
     this.#packetCount = (this.#packetCount + 1) >>> 0;
@@ -256,8 +270,10 @@ export class Downlink {
     this.#lastFrameAt = at;
     const goesOn = this.#trailing > 0 || this.#queue.isReady(FRAME_SAMPLES);
     this.#nextFrameAt = goesOn ? at + FRAME_MS : undefined;
+    this.#lastPacket = goesOn ? packet : undefined;
     return {
       packet,
+      repeated,
       sent: speech && {
         utterance: speech.utterance,
         sentMs: speech.sentSamples / SAMPLES_PER_MS,

@@ -65,6 +65,7 @@ test("reads what Chromium offers", () => {
     direction: "sendrecv",
     opusPayloadType: 111,
     redPayloadType: 63,
+    nack: false,
     ssrc: 358706028,
   });
   assert.deepEqual(offer.data, { mid: "1", sctpPort: 5000, maxMessageSize: 262_144 });

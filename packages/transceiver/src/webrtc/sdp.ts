@@ -34,6 +34,8 @@ export interface OfferAudio {
   readonly opusPayloadType: number;
   /** RED around this Opus (RFC 2198), where offered. */
   readonly redPayloadType: number | undefined;
+  /** Asks for lost packets again (RFC 4585). */
+  readonly nack: boolean;
   /** The stream's SSRC, where announced. */
   readonly ssrc: number | undefined;
 }
@@ -220,6 +222,7 @@ function parseAudio({ mid, lines, protocol, formats }: Section): OfferAudio {
     direction: directions.find((direction) => lines.includes(`a=${direction}`)) ?? "sendrecv",
     opusPayloadType: Number(opus),
     redPayloadType: red && Number(red.payloadType),
+    nack: attributes(lines, "rtcp-fb").some((value) => value === `${opus} nack` || value === "* nack"),
     ssrc: typeof ssrc === "number" && ssrc <= 0xffff_ffff ? ssrc : undefined,
   };
 }

@@ -350,7 +350,8 @@ export class WebRtcSession implements Link {
     this.#sendingFrames = false;
   }
 
-  #sendFrame(now: Milli, { packet, sent, ended }: DownlinkFrame): void {
+  #sendFrame(now: Milli, { packet, repeated, sent, ended }: DownlinkFrame): void {
+    if (repeated) this.#sendRtp(repeated);
     if (packet) this.#sendRtp(packet);
     if (sent) this.#tell((listener) => listener.onSent(now, sent.utterance, sent.sentMs, sent.rtpTimestamp));
     for (const utterance of ended) this.#tell((listener) => listener.onUtteranceEnded(now, utterance));
