@@ -21,6 +21,7 @@ import { measureBaseline } from "./baseline.ts";
 import { REAL_PIPES, type RealPipe } from "./chromium-call.ts";
 import { runForReal } from "./chromium-scenario.ts";
 import { compareReports, lostFigures } from "./compare.ts";
+import { mergeReports, readRecord } from "./interop/record.ts";
 import { loadScenarios, measureInstrument, measureLoss, measureScenario, type ScenarioFigures } from "./measure.ts";
 import { format } from "./page/chart.ts";
 import { renderMainChart, renderPage } from "./page/page.ts";
@@ -159,8 +160,8 @@ async function writeReport(): Promise<number> {
     full: values.full,
     records: await loadRecords(),
   };
-  const peers = join(values.out, "peers.json");
-  if (existsSync(peers)) report.peers = JSON.parse(await readFile(peers, "utf8"));
+  const onRecord = join(import.meta.dirname, "..", "docs", "peers.json");
+  report.peers = mergeReports(readRecord(onRecord), readRecord(join(values.out, "peers.json")));
 
   // What is measured is kept, whatever happens later.
   const keep = () => write({ ...report, elapsed_s: (earlier.elapsed_s ?? 0) + elapsed() } as unknown as LabReport);

@@ -7,7 +7,6 @@ import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { resample } from "../speech.ts";
 import { parseWav } from "../wav.ts";
 import { encodeFrames } from "./sound.ts";
-import { LAST_EVENT, SESSION_UPDATE } from "./words.ts";
 
 /** What a client is given. */
 export interface ClientStart {
@@ -31,7 +30,7 @@ const LONGEST_CALL_MS = 35_000;
 
 /** Runs a client of this process's arguments. */
 export async function runClient(connect: (start: ClientStart) => Promise<ClientCall>): Promise<void> {
-  const [url = "", say = "", heard = "", events = ""] = process.argv.slice(2);
+  const [url = "", say = "", heard = "", events = "", update = "", lastEvent = ""] = process.argv.slice(2);
   const { pcm, sampleRate } = parseWav(readFileSync(say))!;
   const frames = await encodeFrames(resample(pcm, sampleRate, 24_000));
   writeFileSync(events, "");
@@ -43,11 +42,11 @@ export async function runClient(connect: (start: ClientStart) => Promise<ClientC
     onEvent: (text) => {
       const event = JSON.parse(text) as { type: string };
       appendFileSync(events, `${JSON.stringify({ at: Math.round(performance.now() - startedAt), event })}\n`);
-      if (event.type === LAST_EVENT) setTimeout(end, 400);
+      if (event.type === lastEvent) setTimeout(end, 400);
       if (event.type === "session.updated") call.speak();
     },
   });
-  call.sendEvent(SESSION_UPDATE);
+  call.sendEvent(JSON.parse(update) as { type: string });
   const timer = setTimeout(end, LONGEST_CALL_MS);
   await over;
   clearTimeout(timer);

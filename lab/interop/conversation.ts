@@ -29,7 +29,8 @@ export interface ConversationFigures {
 const LEAD_MS = 300;
 const TRAILING_MS = 20_000;
 const LIMIT_MS = 60_000;
-const DELAY_MS = 10;
+/** How far away Sluice is, each way; in milliseconds. */
+export const DELAY_MS = 10;
 const EXPECTED = [
   "session.created",
   "session.updated",

@@ -21,6 +21,17 @@ export interface ClientRow extends Provenance {
   readonly answer_wer?: number;
 }
 
+/** How long their client takes to be in a call, a row for each loss. */
+export interface SetupRow extends Provenance {
+  readonly loss?: number;
+  readonly calls?: number;
+  /** Calls that did not come about in 20 s. */
+  readonly failed?: number;
+  readonly ms_p50?: number;
+  readonly ms_p90?: number;
+  readonly ms_max?: number;
+}
+
 /** Their echo server. */
 export interface ServerRow extends Provenance {
   readonly echo: string;
@@ -54,6 +65,8 @@ export interface BrowserRow extends Provenance {
 /** All of it. */
 export interface PeersReport {
   readonly clients: readonly ClientRow[];
+  /** Absent in reports of before it was measured. */
+  readonly setups?: readonly SetupRow[];
   readonly servers: readonly ServerRow[];
   readonly relays: readonly RelayRow[];
   /** Absent in reports of before it was measured. */
@@ -87,6 +100,25 @@ export function tablesOf(report: PeersReport | undefined): Table[] {
           row.command,
         ]),
         8,
+      ),
+    },
+    {
+      title: "Set-up under loss",
+      lead: "From the client's start of a call to its open data channel, 10 ms away, at each loss in both directions; of those that connected. What is lost on the way to Sluice waits for the client's own timers: 0.5 s and more for a check, 1 s for a flight of DTLS, 1 to 3 s for each packet of SCTP.",
+      head: ["client", "version", "loss", "calls", "connected", "p50, ms", "p90, ms", "longest, ms", "command"],
+      rows: orAbsent(
+        (report?.setups ?? []).map((row) => [
+          row.peer,
+          row.version,
+          percent(row.loss),
+          figure(row.calls),
+          row.missing ?? figure((row.calls ?? 0) - (row.failed ?? 0)),
+          figure(row.ms_p50),
+          figure(row.ms_p90),
+          figure(row.ms_max),
+          row.command,
+        ]),
+        9,
       ),
     },
     {
@@ -157,15 +189,26 @@ export function tablesOf(report: PeersReport | undefined): Table[] {
   ];
 }
 
-/** Where the rows come from, each place once. */
+/** Where the rows come from: a short line for each part, and the machine. */
 export function provenanceOf(report: PeersReport): string[] {
-  const rows: readonly Provenance[] = [
-    ...report.clients,
-    ...report.servers,
-    ...report.relays,
-    ...(report.browsers ?? []),
-  ];
-  return [...new Set(rows.map(({ date, commit, machine }) => `${date.slice(0, 10)}, commit ${commit}, ${machine}`))];
+  const parts = [
+    ["clients", report.clients],
+    ["set-up", report.setups ?? []],
+    ["servers", report.servers],
+    ["relays", report.relays],
+    ["browsers", report.browsers ?? []],
+  ] as const satisfies (readonly [string, readonly Provenance[]])[];
+  const machines = new Set(parts.flatMap(([, rows]) => rows.map(({ machine }) => machine)));
+  const isOne = machines.size === 1;
+  const lines = parts.flatMap(([name, rows]) => {
+    if (rows.length === 0) return [];
+    const places = rows.map(({ date, commit, machine }) => {
+      const short = commit.replace(/^([0-9a-f]{7})[0-9a-f]*/, "$1");
+      return `${date.slice(0, 10)} at ${short}${isOne ? "" : ` on ${machine}`}`;
+    });
+    return [`${name}: ${[...new Set(places)].join(", ")}`];
+  });
+  return isOne ? [...lines, `all on ${[...machines][0]}`] : lines;
 }
 
 /** docs/peers.md. */
@@ -175,11 +218,14 @@ export function renderMarkdown(report: PeersReport): string {
     const quoted = rows.map((row) => row.map((cell) => (cell.startsWith("npm run ") ? `\`${cell}\`` : cell)));
     return `## ${title}\n\n${lead}\n\n${[head, head.map(() => "---"), ...quoted].map(line).join("\n")}\n`;
   });
+  const places = provenanceOf(report).map((place) => `- ${place}\n`);
   return `# Peers, side by side
 
-Written by \`npm run interop -- --docs\` from what it measured: ${provenanceOf(report).join("; ") || "nothing yet"}. What is not installed is left
-out and said; \`npm run interop -- --install\` brings it (Debian, root). How, and what was found: [0031](decisions/0031-peers.md).
+Written by \`npm run interop -- --docs\`, which puts what it measures into [peers.json](peers.json), the newest of each row. What is not
+installed is left out and said; \`npm run interop -- --install\` brings it (Debian, root). How, and what was found:
+[0031](decisions/0031-peers.md). Measured, with the commit:
 
+${places.join("") || "- nothing yet\n"}
 ${tables.join("\n")}`;
 }
 

@@ -1,38 +1,50 @@
 /**
  * `npm run interop`: Sluice beside other stacks, over loopback: their clients against Sluice, their servers and relays by our
- * instrument; and our page in their browser. What is not installed is skipped with a line. Figures go to `lab/report/peers.json`, which `npm run lab` shows; rows
- * that are measured again replace those before.
+ * instrument; and our page in their browser. What is not installed is skipped with a line. Figures go to `lab/report/peers.json`,
+ * which `npm run lab` shows; rows that are measured again replace those before, as soon as a peer is done.
  *
- *     npm run interop [-- --only aiortc,janus] [--parts clients,servers,relays,browsers] [--install] [--json] [--docs]
- *                     [--rounds 3] [--sessions 10] [--seconds 5] [--calls 4] [--repeat 1] [--out FILE]
+ *     npm run interop [-- --only aiortc,janus] [--parts clients,setups,servers,relays,browsers] [--install] [--json] [--docs]
+ *                     [--rounds 3] [--sessions 10] [--seconds 5] [--calls 4] [--repeat 1] [--setups 12] [--trace]
+ *                     [--from 0] [--out FILE]
  *
+ * `--docs`: puts what this run measures into docs/peers.json, too, and writes docs/peers.md from that.
  * `--repeat N`: each client calls N times at each loss, with other losses each time; a row works if all of them did.
+ * `--setups N`: calls of each client at each loss whose set-up is timed; `--trace` shows the packets of the slowest.
+ * `--from N`: packets a second that the search of the relays begins with.
  */
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { launchFirefox } from "../firefox.ts";
 import { servePulse } from "../pulse.ts";
+import { quantile } from "../quantile.ts";
 import { describeCommit, describeMachine } from "../report.ts";
 import { startSluice } from "../sluice.ts";
 import { PIPES, talkInFirefox } from "./browsers.ts";
 import { converse, startAgent } from "./conversation.ts";
 import { type LoadFigures, measureEchoLoss, measureLoad, median, startEcho } from "./echo.ts";
 import { absence, installPeers, PEERS, type Peer } from "./peers.ts";
+import { addToRecord } from "./record.ts";
 import {
   type BrowserRow,
   type ClientRow,
-  type PeersReport,
   type Provenance,
   type RelayRow,
   renderMarkdown,
   type ServerRow,
+  type SetupRow,
 } from "./report.ts";
+import { measureSetup } from "./setup.ts";
 
-const PARTS = ["clients", "servers", "relays", "browsers"] as const;
+const PARTS = ["clients", "setups", "servers", "relays", "browsers"] as const;
 const LOSSES = [0, 0.1, 0.2] as const;
-const RELAY_LIMIT_MS = 400_000;
+/** The relay bench: five forwarders, up to 19 rates of 2 s each in a round, twice where packets are lost; then costs and delays. */
+const RELAY_LIMIT_MS = 180_000;
+const RELAY_ROUND_LIMIT_MS = 240_000;
+/** Set-ups at a time: most of their time they wait. */
+const SETUPS_AT_ONCE = 2;
+const DOCS = join(import.meta.dirname, "..", "..", "docs");
 /** Both directions and all proxies of a call take seeds near to each other. */
 const SEED_STEP = 100;
 
@@ -48,6 +60,9 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "5" },
     calls: { type: "string", default: "4" },
     repeat: { type: "string", default: "1" },
+    setups: { type: "string", default: "12" },
+    trace: { type: "boolean", default: false },
+    from: { type: "string", default: "0" },
     out: { type: "string", default: join(import.meta.dirname, "..", "report", "peers.json") },
   },
 });
@@ -71,34 +86,35 @@ const place = {
   date: new Date().toISOString(),
   machine: `${cpu}, ${cores} cores, ${os}, Node ${node}`,
 };
-const earlier: Partial<PeersReport> = existsSync(values.out) ? JSON.parse(readFileSync(values.out, "utf8")) : {};
-const measured: { clients: ClientRow[]; servers: ServerRow[]; relays: RelayRow[]; browsers: BrowserRow[] } = {
-  clients: [],
-  servers: [],
-  relays: [],
-  browsers: [],
+const measured = {
+  clients: [] as ClientRow[],
+  setups: [] as SetupRow[],
+  servers: [] as ServerRow[],
+  relays: [] as RelayRow[],
+  browsers: [] as BrowserRow[],
 };
 
 if (parts.includes("clients")) await measureClients(chosen.filter(({ client }) => client));
+if (parts.includes("setups")) await measureSetups(chosen.filter(({ client }) => client));
 if (parts.includes("servers")) await measureServers(chosen.filter(({ server }) => server));
 if (parts.includes("relays") && chosen.some(({ relay }) => relay))
   await measureRelays(chosen.filter(({ relay }) => relay));
 if (parts.includes("browsers")) await measureBrowsers(chosen.filter(({ browser }) => browser));
-const report: PeersReport = {
-  clients: merge(earlier.clients ?? [], measured.clients),
-  servers: merge(earlier.servers ?? [], measured.servers),
-  relays: merge(earlier.relays ?? [], measured.relays),
-  browsers: merge(earlier.browsers ?? [], measured.browsers),
-};
-mkdirSync(dirname(values.out), { recursive: true });
-writeFileSync(values.out, `${JSON.stringify(report, null, 1)}\n`);
-if (values.docs) writeFileSync(join(import.meta.dirname, "..", "..", "docs", "peers.md"), renderMarkdown(report));
+keep();
 console.log(values.json ? JSON.stringify(measured) : renderMarkdown({ ...measured }));
 const failed = [
   ...measured.clients.filter(({ works, loss }) => works === false && loss === 0),
   ...measured.browsers.filter(({ pipe, missing }) => pipe !== undefined && missing !== undefined),
 ];
 process.exit(failed.length > 0 ? 1 : 0); // node-datachannel keeps threads for a while
+
+/** Writes down what there is so far: a later part may fail. */
+function keep(): void {
+  addToRecord(values.out, measured);
+  if (!values.docs) return;
+  const record = addToRecord(join(DOCS, "peers.json"), measured);
+  writeFileSync(join(DOCS, "peers.md"), renderMarkdown(record));
+}
 
 async function measureClients(peers: readonly Peer[]): Promise<void> {
   if (peers.length === 0) return;
@@ -112,6 +128,7 @@ async function measureClients(peers: readonly Peer[]): Promise<void> {
       }
       for (const loss of LOSSES)
         measured.clients.push({ ...of, loss, ...(await measureClient(peer, agent.firstLine, loss)) });
+      keep();
     }
   } finally {
     await agent.stop();
@@ -135,6 +152,51 @@ async function measureClient(peer: Peer, url: string, loss: number): Promise<Par
   const well = rows.filter(({ works }) => works).length;
   if (rows.length > 1) console.error(`  ${well} of ${rows.length} calls were well`);
   return { ...rows[0], works: well === rows.length };
+}
+
+async function measureSetups(peers: readonly Peer[]): Promise<void> {
+  if (peers.length === 0) return;
+  const agent = await startAgent();
+  try {
+    for (const peer of peers) {
+      const of = origin(peer, "setups");
+      if (of.missing !== undefined) {
+        measured.setups.push(of);
+        continue;
+      }
+      for (const loss of LOSSES)
+        measured.setups.push({ ...of, loss, ...(await timeSetups(peer, agent.firstLine, loss)) });
+      keep();
+    }
+  } finally {
+    await agent.stop();
+  }
+}
+
+/** The same seeds for every client. */
+async function timeSetups(peer: Peer, url: string, loss: number): Promise<Partial<SetupRow>> {
+  const calls = Number(values.setups);
+  const times: number[] = [];
+  let slowest: { readonly ms: number; readonly packets: readonly string[] } | undefined;
+  let next = 0;
+  const call = async () => {
+    while (next < calls) {
+      const seed = 1 + next++ * SEED_STEP;
+      const packets: string[] = [];
+      const found = await attempt(`${peer.name} sets up, ${loss * 100} % lost, seed ${seed}`, async () => ({
+        ms: await measureSetup(peer.client!, url, loss, seed, (line) => packets.push(line)),
+      }));
+      const ms = typeof found === "string" ? Infinity : found.ms;
+      if (ms < Infinity) times.push(ms);
+      if (ms > (slowest?.ms ?? 0)) slowest = { ms, packets };
+    }
+  };
+  await Promise.all(Array.from({ length: SETUPS_AT_ONCE }, call));
+  if (values.trace && slowest) console.error([`slowest, ${slowest.ms.toFixed(0)} ms:`, ...slowest.packets].join("\n"));
+  const failed = calls - times.length;
+  if (times.length === 0) return { calls, failed };
+  const [ms_p50 = 0, ms_p90 = 0, ms_max = 0] = [0.5, 0.9, 1].map((share) => Math.round(quantile(times, share)));
+  return { calls, failed, ms_p50, ms_p90, ms_max };
 }
 
 async function measureServers(peers: readonly Peer[]): Promise<void> {
@@ -179,6 +241,7 @@ async function measureServers(peers: readonly Peer[]): Promise<void> {
       losses,
       ...took,
     });
+    keep();
   }
 }
 
@@ -199,15 +262,16 @@ async function measureRelays(peers: readonly Peer[]): Promise<void> {
   const needed = PEERS.filter(({ name }) => name === "nginx" || name === "coturn").filter(
     (peer) => peer.version() === undefined,
   );
-  const command = `npm run bench -- relay --json --coturn --rounds ${values.rounds}`;
+  const flags = ["relay", "--json", "--coturn", "--rounds", values.rounds, "--from", values.from];
+  const command = `npm run bench -- ${flags.join(" ").replace(" --from 0", "")}`;
   const found =
     needed.length > 0
       ? needed.map((peer) => `${peer.name}: ${absence(peer)}`).join("; ")
       : await attempt("relays", async () => {
           const file = join(import.meta.dirname, "..", "bench", "run.ts");
-          const args = ["--conditions=sluice-source", file, "relay", "--json", "--coturn", "--rounds", values.rounds];
+          const args = ["--conditions=sluice-source", file, ...flags];
           const { stdout } = await promisify(execFile)(process.execPath, args, {
-            timeout: RELAY_LIMIT_MS,
+            timeout: RELAY_LIMIT_MS + Number(values.rounds) * RELAY_ROUND_LIMIT_MS,
             maxBuffer: 1 << 26,
           });
           return JSON.parse(stdout) as { metrics: Record<string, number>; rows: Record<string, number | string>[] };
@@ -283,9 +347,4 @@ async function attempt<T extends object>(what: string, work: () => Promise<T>): 
     console.error(`${what}: failed: ${why}`);
     return why.slice(0, 300);
   }
-}
-
-/** `now` instead of the rows of the same peers. */
-function merge<T extends Provenance>(before: readonly T[], now: readonly T[]): T[] {
-  return [...before.filter(({ peer }) => !now.some((row) => row.peer === peer)), ...now];
 }

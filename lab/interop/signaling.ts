@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Impairments } from "@sluice/netem";
-import { NetemProxy } from "../netem-proxy/proxy.ts";
+import { NetemProxy, type NetemProxyOptions } from "../netem-proxy/proxy.ts";
 import type { Answerer } from "./caller.ts";
 
 const ANSWER_MS = 15_000;
@@ -34,7 +34,12 @@ export interface Between {
 }
 
 /** Puts a proxy of `impairments`, both ways, before every call that `answer` answers. */
-export function throughNetwork(answer: Answerer, seed: number, impairments: Impairments): Between {
+export function throughNetwork(
+  answer: Answerer,
+  seed: number,
+  impairments: Impairments,
+  onTaken?: NetemProxyOptions["onTaken"],
+): Between {
   const proxies: NetemProxy[] = [];
   // The server must not find a way around the network: it learns the caller's address from its checks, and what it
   // sends to the address that it is told ends here.
@@ -50,6 +55,7 @@ export function throughNetwork(answer: Answerer, seed: number, impairments: Impa
         seed: seed + proxies.length,
         up: impairments,
         down: impairments,
+        ...(onTaken && { onTaken }),
       });
       proxies.push(proxy);
       return withOneCandidate(answered, proxy.port);

@@ -26,6 +26,8 @@ export interface NetemProxyOptions {
   readonly rebindEveryMs?: number;
   /** Told of every packet as it is handed to the client at `inner`. */
   readonly onDelivered?: (packet: Uint8Array, inner: Address) => void;
+  /** Told of every packet as it comes, and whether the network lost it. */
+  readonly onTaken?: (direction: "up" | "down", packet: Uint8Array, isLost: boolean) => void;
 }
 
 interface Client {
@@ -44,6 +46,7 @@ export class NetemProxy {
   readonly #up: Link<Client>;
   readonly #down: Link<Client>;
   readonly #onDelivered: NetemProxyOptions["onDelivered"];
+  readonly #onTaken: NetemProxyOptions["onTaken"];
   #outer: string;
   #target: Address;
   #timer: NodeJS.Timeout | undefined;
@@ -64,6 +67,7 @@ export class NetemProxy {
     this.#outer = options.outer ?? options.listen.address;
     this.#target = options.target;
     this.#onDelivered = options.onDelivered;
+    this.#onTaken = options.onTaken;
     this.#up = new Link(options.up ?? {}, options.seed, options.seed);
     this.#down = new Link(options.down ?? {}, options.seed ^ 0x5bd1e995, options.seed);
     if (options.rebindEveryMs) this.#rebinding = setInterval(() => this.rebind(), options.rebindEveryMs);
@@ -71,8 +75,7 @@ export class NetemProxy {
     this.#socket.on("message", (packet, { address, port }) => {
       const client = this.#clientAt({ address, port });
       if (!client || this.#swallows(this.#up)) return;
-      this.#up.handlePacket(performance.now(), packet, client);
-      this.#settle();
+      this.#take("up", packet, client);
     });
   }
 
@@ -143,6 +146,14 @@ export class NetemProxy {
     return client;
   }
 
+  #take(direction: "up" | "down", packet: Uint8Array, client: Client): void {
+    const link = direction === "up" ? this.#up : this.#down;
+    const { lost } = link.stats;
+    link.handlePacket(performance.now(), packet, client);
+    this.#onTaken?.(direction, packet, link.stats.lost > lost);
+    this.#settle();
+  }
+
   #swallows(link: Link<Client>): boolean {
     if (performance.now() >= this.#darkUntil) return false;
     link.stats.sent += 1;
@@ -163,8 +174,7 @@ export class NetemProxy {
   #listen(client: Client): void {
     client.socket.on("message", (packet) => {
       if (this.#swallows(this.#down)) return;
-      this.#down.handlePacket(performance.now(), packet, client);
-      this.#settle();
+      this.#take("down", packet, client);
     });
     client.socket.on("error", this.#onSent);
     client.socket.bind(0, this.#outer);
