@@ -16,7 +16,7 @@ export function addToRecord(path: string, measured: PeersReport): PeersReport {
   const merged = mergeReports(readRecord(path), measured);
   mkdirSync(dirname(path), { recursive: true });
   const part = `${path}.${process.pid}`;
-  writeFileSync(part, `${JSON.stringify(merged, null, 1)}\n`);
+  writeFileSync(part, `${JSON.stringify(merged, null, 2)}\n`);
   renameSync(part, path);
   return merged;
 }
