@@ -80,6 +80,8 @@ interface Speech {
 /** Knows the agent's voice when it comes back. */
 export class EchoDetector {
   readonly #speech: Speech[] = [];
+  /** The newest of it as it came: it is on its way to the ear, and our work on it can wait. */
+  #fresh: { readonly speech: Speech; readonly fromMs: Milli; readonly pcm: Pcm } | undefined;
   readonly #heard = new Float32Array(KEPT * HOP); // by time, in a ring
   readonly #levels = new Float32Array(KEPT).fill(UNHEARD_DB); // of its hops
   readonly #returns = new Float32Array(DELAYS).fill(LOUDEST_RETURN_DB); // by delay: it does not come back louder
@@ -101,6 +103,7 @@ export class EchoDetector {
 
   /** The agent will say this next in `itemId`. */
   handleSpeech(itemId: string, pcm: Pcm): void {
+    this.#takeFresh();
     let speech = this.#speech.find((one) => one.itemId === itemId);
     if (!speech) {
       speech = { itemId, pieces: [], endMs: 0, whole: true };
@@ -110,7 +113,7 @@ export class EchoDetector {
     const heardMs = this.#place?.itemId === itemId ? this.#place.positionMs : 0;
     speech.whole &&= speech.endMs - heardMs < LONGEST_AHEAD_MS;
     if (!speech.whole) return; // what follows a hole would be in the wrong place
-    speech.pieces.push({ fromMs: speech.endMs, samples: decimate(pcm) });
+    this.#fresh = { speech, fromMs: speech.endMs, pcm };
     speech.endMs += pcm.length / SAMPLES_PER_MS;
   }
 
@@ -233,8 +236,16 @@ export class EchoDetector {
     return power;
   }
 
+  #takeFresh(): void {
+    if (!this.#fresh) return;
+    const { speech, fromMs, pcm } = this.#fresh;
+    this.#fresh = undefined;
+    speech.pieces.push({ fromMs, samples: decimate(pcm) });
+  }
+
   /** Lays out what was heard since the last window. */
   #follow(now: Milli, ear: EarPlace | undefined): void {
+    this.#takeFresh();
     const since = Math.max(this.#filledAt ?? now, now - KEPT * HOP_MS + 2 * HOP_MS);
     const last = this.#place;
     this.#filledAt = now;
@@ -342,7 +353,7 @@ function createReader(speech: Speech, at: number): () => number | undefined {
   };
 }
 
-/** Means of three samples: crude, but what folds back is well below the voice. On the way to the ear, so by a plain loop. */
+/** Means of three samples: crude, but what folds back is well below the voice. */
 function decimate(pcm: Pcm): Int16Array {
   const out = new Int16Array(Math.floor(pcm.length / DECIMATION));
   for (let at = 0, from = 0; at < out.length; at++, from += DECIMATION)

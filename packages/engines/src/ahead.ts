@@ -1,5 +1,6 @@
 /** Work on a sequence, some of it ahead of its reader: what is made of each input comes in order, whoever is ready first. */
 import { Channel, LEFT, untilAborted } from "./channel.ts";
+import { Scope } from "./scope.ts";
 
 /**
  * Runs `run` on the inputs, on `limit` of them at a time, and gives what they make, in order. An input is asked for only
@@ -11,8 +12,8 @@ export async function* inOrder<In, Out>(
   limit: number,
   signal: AbortSignal,
 ): AsyncGenerator<Out> {
-  const left = new AbortController();
-  const scope = AbortSignal.any([signal, left.signal]);
+  const work = new Scope(signal);
+  const scope = work.signal;
   const outputs = new Channel<Channel<Out>>();
   const room = new Room(limit);
   const feed = async () => {
@@ -31,7 +32,7 @@ export async function* inOrder<In, Out>(
   try {
     for await (const output of untilAborted(outputs, scope)) yield* untilAborted(output, scope);
   } finally {
-    left.abort(LEFT);
+    work.abort(LEFT);
     room.open();
   }
 }

@@ -52,6 +52,36 @@ test("ends an iteration at an abort even while its source is silent, and lets th
   assert.ok(cleaned);
 });
 
+test("gives whoever asked first what comes first, and holds nothing once its reader left", async () => {
+  const channel = new Channel<number>();
+  const iterator = channel[Symbol.asyncIterator]();
+  const asked = [iterator.next(), iterator.next()];
+  channel.push(1);
+  channel.push(2);
+  assert.deepEqual(await Promise.all(asked), [
+    { value: 1, done: false },
+    { value: 2, done: false },
+  ]);
+  const pending = iterator.next();
+  await iterator.return?.();
+  channel.push(3);
+  assert.equal((await pending).done, true);
+  assert.equal((await iterator.next()).done, true);
+});
+
+test("leaves no listener behind, however an iteration ends", async () => {
+  const { signal } = new AbortController();
+  const failing = new Channel<number>();
+  failing.push(1);
+  failing.end(new Error("gone"));
+  await assert.rejects(collect(untilAborted(failing, signal)), /gone/);
+  const left = new Channel<number>();
+  left.push(1);
+  for await (const _ of untilAborted(left, signal)) break;
+  assert.deepEqual(await collect(untilAborted(new Channel<number>(), AbortSignal.abort("before"))), []);
+  assert.equal(getEventListeners(signal, "abort").length, 0);
+});
+
 async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = [];
   for await (const item of source) items.push(item);

@@ -1,5 +1,6 @@
 /** An OpenAI-compatible HTTP API: its address, key, limits and retries, as one thing to send requests to. */
 import { LEFT } from "../channel.ts";
+import { Scope } from "../scope.ts";
 import { describeEngine, EngineError, type EngineStage, hideSecret, statusError } from "./engine-error.ts";
 import { type HttpPool, type HttpResponse, sharedPool } from "./pool.ts";
 import { DEFAULT_RETRY, parseRetryAfter, type RetryPolicy, retrying } from "./retry.ts";
@@ -49,6 +50,7 @@ export class Endpoint {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #retry: RetryPolicy;
   readonly #pool: HttpPool;
+  readonly #urls = new Map<string, URL>();
 
   constructor(stage: EngineStage, options: EndpointOptions, defaults: Partial<StageTimeouts> = {}) {
     this.stage = stage;
@@ -83,15 +85,14 @@ export class Endpoint {
     signal: AbortSignal,
     isProgress?: (value: T) => boolean,
   ): AsyncGenerator<T> {
-    const stopped = new AbortController();
-    const scope = AbortSignal.any([signal, stopped.signal]);
+    const scope = new Scope(signal);
     const options: TimedOptions<T> = {
       timeouts: this.timeouts,
       onTimeout: (first, waitedMs) => this.#timeout(first, waitedMs),
-      stop: () => stopped.abort(LEFT),
+      stop: (ended) => (ended ? scope.leave() : scope.abort(LEFT)),
       ...(isProgress && { isProgress }),
     };
-    return untilCancelled(timed(this.#exchange(path, payload, read, scope), options), signal);
+    return untilCancelled(timed(this.#exchange(path, payload, read, scope.signal), options), signal);
   }
 
   /** Opens a connection, so that a turn finds one. Fails silently: the turn will say what is wrong. */
@@ -168,8 +169,11 @@ export class Endpoint {
   }
 
   #urlOf(path: string): URL {
+    const known = this.#urls.get(path); // an engine has a path or two
+    if (known) return known;
     const url = new URL(this.#baseUrl);
     url.pathname = `${url.pathname.replace(/\/+$/, "")}/${path}`;
+    this.#urls.set(path, url);
     return url;
   }
 }

@@ -7,7 +7,8 @@ export interface FormFile {
   readonly name: string;
   readonly fileName: string;
   readonly contentType: string;
-  readonly bytes: Buffer;
+  /** In parts, one after the other. */
+  readonly bytes: readonly Buffer[];
 }
 
 /** Encodes `fields` in order, and after them `file`. */
@@ -17,6 +18,6 @@ export function multipartPayload(fields: readonly (readonly [string, string])[],
     `--${boundary}\r\nContent-Disposition: form-data; name="${name}"${rest}\r\n\r\n`;
   const texts = fields.map(([name, value]) => `${head(name, "")}${value}\r\n`).join("");
   const fileHead = head(file.name, `; filename="${file.fileName}"\r\nContent-Type: ${file.contentType}`);
-  const body = Buffer.concat([Buffer.from(texts + fileHead), file.bytes, Buffer.from(`\r\n--${boundary}--\r\n`)]);
+  const body = Buffer.concat([Buffer.from(texts + fileHead), ...file.bytes, Buffer.from(`\r\n--${boundary}--\r\n`)]);
   return { contentType: `multipart/form-data; boundary=${boundary}`, body };
 }

@@ -23,8 +23,8 @@ export interface TimedOptions<T> {
   readonly onTimeout: (first: boolean, waitedMs: Milli) => Error;
   /** From when on time counts; until it settles silence is no fault. Default: at once. */
   readonly from?: Promise<unknown>;
-  /** Stops the source; called once, whatever the end. */
-  readonly stop: () => void;
+  /** Stops the source; called once, whatever the end. `ended`: the source came to its end by itself. */
+  readonly stop: (ended: boolean) => void;
 }
 
 /** Iterates `source`; only the time that the reader really waits is counted, so a slow reader never fails an engine. */
@@ -38,6 +38,7 @@ export async function* timed<T>(source: AsyncIterable<T>, options: TimedOptions<
   begins?.catch(() => {}); // told to whom waits for it below
   let first = true;
   let waited = 0;
+  let ended = false;
   try {
     for (;;) {
       const limit = first ? timeouts.firstMs : timeouts.betweenMs;
@@ -45,7 +46,10 @@ export async function* timed<T>(source: AsyncIterable<T>, options: TimedOptions<
       if (!begun) await Promise.race([begins, pending]);
       const from = performance.now();
       const next = await (begun ? within(pending, limit - waited, () => onTimeout(first, limit)) : pending);
-      if (next.done === true) return;
+      if (next.done === true) {
+        ended = true;
+        return;
+      }
       waited += performance.now() - from;
       if (isProgress(next.value)) {
         first = false;
@@ -54,22 +58,25 @@ export async function* timed<T>(source: AsyncIterable<T>, options: TimedOptions<
       yield next.value;
     }
   } finally {
-    stop();
+    stop(ended);
     // Not awaited: a source that hangs in `next` would hang here too.
-    iterator.return?.().then(undefined, () => {});
+    if (!ended) iterator.return?.().then(undefined, () => {});
   }
 }
 
 /** Settles as `promise` does, or rejects with `error` after `ms`. */
-export async function within<T>(promise: Promise<T>, ms: Milli, error: () => Error): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(error()), Math.max(0, ms));
+export function within<T>(promise: Promise<T>, ms: Milli, error: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(error()), Math.max(0, ms));
+    promise.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (failure: unknown) => {
+        clearTimeout(timer);
+        reject(failure); // when it is too late, nobody is left to hear of it
+      },
+    );
   });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-    promise.catch(() => {}); // when it is too late, nobody is left to hear of its failure
-  }
 }

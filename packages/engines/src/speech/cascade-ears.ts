@@ -12,6 +12,7 @@ import {
   type SttOptions,
 } from "@sluice/conversation";
 import { Channel, orAborted } from "../channel.ts";
+import { Scope } from "../scope.ts";
 import { Hearing } from "./cascade-hearing.ts";
 import { finalText } from "./cascade-transcript.ts";
 
@@ -52,7 +53,8 @@ export class Ears {
       events.end();
       return events;
     }
-    const scope = AbortSignal.any([this.#signal, signal]);
+    const work = new Scope(this.#signal, signal);
+    const scope = work.signal;
     const forget = () => this.#heard.delete(itemId);
     scope.addEventListener("abort", forget, { once: true });
     const hearing = new Hearing({
@@ -71,6 +73,7 @@ export class Ears {
       words.finally(() => {
         this.#hearings.delete(itemId);
         scope.removeEventListener("abort", forget);
+        work.leave();
       }),
     );
     words.then(

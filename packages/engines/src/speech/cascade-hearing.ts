@@ -4,6 +4,7 @@
  */
 import type { Milli, Pcm, SpeechToText, Spending, SttEvent, SttOptions } from "@sluice/conversation";
 import { Channel, LEFT, orAborted, untilAborted } from "../channel.ts";
+import { Scope } from "../scope.ts";
 import { finalText } from "./cascade-transcript.ts";
 
 /** What a hearing is made with. */
@@ -22,7 +23,7 @@ export interface HearingOptions {
 
 interface Attempt {
   readonly audio: Channel<Pcm>;
-  readonly abort: AbortController;
+  readonly scope: Scope;
   readonly words: Promise<string | undefined>;
   endedAt: Milli | undefined;
 }
@@ -72,7 +73,7 @@ export class Hearing {
     if (!this.#settled) return;
     this.#settled = false;
     this.#options.spending?.handleMiss(1);
-    this.#attempt.abort.abort(LEFT);
+    this.#attempt.scope.abort(LEFT);
     this.#attempt = this.#begin();
   }
 
@@ -80,11 +81,11 @@ export class Hearing {
     const { stt, options, signal, onEvent, onPartial, onTook } = this.#options;
     const audio = new Channel<Pcm>();
     for (const pcm of this.#pieces) audio.push(pcm);
-    const abort = new AbortController();
-    const scope = AbortSignal.any([signal, abort.signal]);
+    const work = new Scope(signal);
+    const scope = work.signal;
     const attempt: Attempt = {
       audio,
-      abort,
+      scope: work,
       endedAt: undefined,
       words: orAborted(
         finalText(stt.transcribe(audio, options, scope), (event) => {
@@ -99,7 +100,8 @@ export class Hearing {
         scope,
       ),
     };
-    attempt.words.catch(() => {}); // told to whom asks for them
+    const leave = () => work.leave();
+    attempt.words.then(leave, leave); // a failure is told to whom asks for the words
     return attempt;
   }
 }

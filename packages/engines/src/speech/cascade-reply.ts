@@ -147,7 +147,7 @@ export class Reply {
   #generate(id: number, words: string | undefined, second: boolean): void {
     const { llm, secondLlm = llm, ask, createVoice } = this.#options;
     const abort = new AbortController();
-    const signal = AbortSignal.any([this.#scope.signal, abort.signal]);
+    const { signal } = abort; // all that is in the map ends with the reply, all that leaves it then
     const events = new Channel<SpeechEvent>();
     const clauses = new Channel<Channel<SpeechEvent>>();
     const spoken = (async () => {

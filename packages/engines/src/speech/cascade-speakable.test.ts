@@ -76,6 +76,33 @@ test("pictures have no sound, signs with a name keep it", () => {
   assert.equal(say("🙂"), "");
 });
 
+test("plain words are said as they are, and as the long way says them", () => {
+  assert.equal(say("It is fine , thank you."), "It is fine, thank you.");
+  const word = fc.constantFrom(
+    "Well",
+    "yes,",
+    "St",
+    "vs",
+    "etc",
+    "you'll",
+    "naïve",
+    "no;",
+    "so: ",
+    "www",
+    "Ms",
+    "go!",
+    "k",
+    "x",
+    "M",
+  );
+  fc.assert(
+    fc.property(fc.array(word, { minLength: 1, maxLength: 8 }), fc.constantFrom("", ".", "?", "!"), (words, end) => {
+      const text = words.join(" ").trim() + end;
+      assert.equal(say(text), say(`**${text}**`));
+    }),
+  );
+});
+
 test("never fails, and never takes long", () => {
   const pieces = fc.constantFrom(
     "*",

@@ -12,14 +12,11 @@ export class Speakable {
 
   /** What to say for `clause`; empty for code, rules and pictures. */
   take(clause: string): string {
+    if (!this.#inCode && isPlain(clause)) return tidied(clause);
     const prose = this.#withoutCode(clause);
     const plain = withoutMarkdown(prose);
     const worded = withoutSymbols(this.#english ? inEnglish(plain) : withAddresses(plain, ".", "@"));
-    return worded
-      .replace(/\s+/g, " ")
-      .replace(/ ([.,;:!?])/g, "$1")
-      .replace(/([.!?])(?: ?[.,;:])+/g, "$1")
-      .trim();
+    return tidied(worded);
   }
 
   /** Blocks fenced by three backticks or tildes are looked at, not listened to. */
@@ -33,6 +30,19 @@ export class Speakable {
     }
     return spoken.join(" ");
   }
+}
+
+/** Words, and what they are joined by, as most first clauses are: nothing that the patterns below could change. */
+function isPlain(text: string): boolean {
+  return /^[\p{L}\p{M} ,;:'’?!]*\.? *$/u.test(text) && !/\b(?:vs|etc)\b/i.test(text);
+}
+
+function tidied(text: string): string {
+  return text
+    .replace(/\s+/g, " ")
+    .replace(/ ([.,;:!?])/g, "$1")
+    .replace(/([.!?])(?: ?[.,;:])+/g, "$1")
+    .trim();
 }
 
 function withoutMarkdown(text: string): string {

@@ -23,6 +23,7 @@ import {
   type TtsOptions,
 } from "@sluice/conversation";
 import { LEFT, untilAborted } from "../channel.ts";
+import { Scope } from "../scope.ts";
 import { createEspeak } from "../tts/espeak.ts";
 import { AcknowledgementSounds, acknowledged } from "./cascade-acknowledgement.ts";
 import { Ears } from "./cascade-ears.ts";
@@ -139,23 +140,24 @@ class CascadeSession implements SpeechSession {
   }
 
   async *respond(request: SpeechRequest, signal: AbortSignal): AsyncGenerator<SpeechEvent> {
-    const scope = AbortSignal.any([this.#opened, signal]);
-    const left = new AbortController();
+    const scope = new Scope(this.#opened, signal);
+    const work = new Scope(scope.signal);
     const language = request.language ?? this.#options.language;
     let sounded = false;
     try {
-      for await (const event of this.#answer({ ...request, language }, AbortSignal.any([scope, left.signal]))) {
-        if (scope.aborted) return;
+      for await (const event of this.#answer({ ...request, language }, work.signal)) {
+        if (scope.signal.aborted) return;
         sounded ||= event.kind === "audio";
         yield event;
       }
     } catch (error) {
-      if (scope.aborted) return;
-      left.abort(); // of three engines one failed: the others need not go on
-      if (!sounded) yield* this.#apologise(request, scope);
+      if (scope.signal.aborted) return;
+      work.abort(LEFT); // of three engines one failed: the others need not go on
+      if (!sounded) yield* this.#apologise(request, scope.signal);
       throw error;
     } finally {
-      left.abort(LEFT);
+      work.abort(LEFT);
+      scope.leave();
     }
   }
 

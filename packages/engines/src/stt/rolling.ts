@@ -1,10 +1,10 @@
 /** Partial transcripts from an engine that only takes whole utterances: it is asked again as the utterance grows. */
 import { durationMs, type Milli, type Pcm, type SttEvent } from "@sluice/conversation";
 import { Channel, LEFT, untilAborted } from "../channel.ts";
-import { joinPcm } from "./wav.ts";
+import { Scope } from "../scope.ts";
 
-/** Transcribes `pcm` as a whole. */
-export type Transcribe = (pcm: Pcm, signal: AbortSignal) => AsyncIterable<SttEvent>;
+/** Transcribes the pieces of an utterance as a whole. */
+export type Transcribe = (pieces: readonly Pcm[], signal: AbortSignal) => AsyncIterable<SttEvent>;
 
 /** How often partials are made. */
 export interface RollingOptions {
@@ -22,8 +22,8 @@ export async function* rolling(
   transcribe: Transcribe,
   { everyMs, signal }: RollingOptions,
 ): AsyncGenerator<SttEvent> {
-  const left = new AbortController();
-  const scope = AbortSignal.any([signal, left.signal]);
+  const work = new Scope(signal);
+  const scope = work.signal;
   const partials = new Partials(transcribe, scope, everyMs);
   const events = new Channel<SttEvent>();
   const hear = async () => {
@@ -33,11 +33,11 @@ export async function* rolling(
       if (heardMs >= LONGEST_MS) continue;
       pieces.push(piece);
       heardMs += durationMs(piece);
-      partials.grow(heardMs, () => joinPcm(pieces), events);
+      partials.grow(heardMs, () => [...pieces], events);
     }
     partials.stop();
     if (scope.aborted) return;
-    for await (const event of transcribe(joinPcm(pieces), scope)) events.push(event);
+    for await (const event of transcribe(pieces, scope)) events.push(event);
   };
   hear().then(
     () => events.end(),
@@ -46,7 +46,7 @@ export async function* rolling(
   try {
     yield* untilAborted(events, scope);
   } finally {
-    left.abort(LEFT);
+    work.abort(LEFT);
   }
 }
 
@@ -67,11 +67,11 @@ class Partials {
   }
 
   /** The utterance has `heardMs` now. */
-  grow(heardMs: Milli, pcm: () => Pcm, events: Channel<SttEvent>): void {
+  grow(heardMs: Milli, pieces: () => readonly Pcm[], events: Channel<SttEvent>): void {
     if (this.#everyMs <= 0 || this.#running || heardMs - this.#askedMs < this.#everyMs) return;
     this.#askedMs = heardMs;
     this.#running = true;
-    void this.#ask(pcm(), events).then(() => {
+    void this.#ask(pieces(), events).then(() => {
       this.#running = false;
     });
   }
@@ -80,12 +80,12 @@ class Partials {
     this.#stopped.abort(LEFT);
   }
 
-  async #ask(pcm: Pcm, events: Channel<SttEvent>): Promise<void> {
+  async #ask(pieces: readonly Pcm[], events: Channel<SttEvent>): Promise<void> {
     const { signal } = this.#stopped;
     await new Promise(setImmediate); // speech that is here as a whole needs no partial
     if (signal.aborted) return;
     try {
-      for await (const event of this.#transcribe(pcm, AbortSignal.any([this.#signal, signal]))) {
+      for await (const event of this.#transcribe(pieces, AbortSignal.any([this.#signal, signal]))) {
         if (signal.aborted || event.kind !== "final" || event.text === "") continue;
         // The same twice, with more audio: it will hardly change any more.
         events.push({ kind: "partial", text: event.text, stable: event.text === this.#last });

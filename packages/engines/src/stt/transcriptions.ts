@@ -19,7 +19,7 @@ import {
 import { messageIn } from "../http/engine-error.ts";
 import { multipartPayload } from "../http/multipart.ts";
 import { rolling } from "./rolling.ts";
-import { encodeWav } from "./wav.ts";
+import { wavParts } from "./wav.ts";
 
 /** Settings of {@link createTranscriptions}. */
 export interface TranscriptionsOptions extends EndpointOptions {
@@ -41,7 +41,7 @@ export function createTranscriptions(options: TranscriptionsOptions): SpeechToTe
   const endpoint = new Endpoint("stt", options);
   return {
     transcribe: (audio, stt, signal) =>
-      rolling(audio, (pcm, scope) => transcribeOnce(endpoint, options, stt, pcm, scope), {
+      rolling(audio, (pieces, scope) => transcribeOnce(endpoint, options, stt, pieces, scope), {
         everyMs: options.partialEveryMs ?? 0,
         signal,
       }),
@@ -56,14 +56,14 @@ async function* transcribeOnce(
   endpoint: Endpoint,
   options: TranscriptionsOptions,
   stt: SttOptions,
-  pcm: Pcm,
+  pieces: readonly Pcm[],
   signal: AbortSignal,
 ): AsyncGenerator<SttEvent> {
-  if (durationMs(pcm) < SHORTEST_MS) {
+  if (pieces.reduce((ms, pcm) => ms + durationMs(pcm), 0) < SHORTEST_MS) {
     yield { kind: "final", text: "" };
     return;
   }
-  const file = { name: "file", fileName: "speech.wav", contentType: "audio/wav", bytes: encodeWav(pcm) };
+  const file = { name: "file", fileName: "speech.wav", contentType: "audio/wav", bytes: wavParts(pieces) };
   const payload = multipartPayload(toFields(options, stt), file);
   yield* endpoint.stream("audio/transcriptions", payload, (reply) => readReply(endpoint, reply), signal);
 }

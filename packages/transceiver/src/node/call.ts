@@ -401,9 +401,12 @@ export class Call implements LinkListener {
     }
     const piece = EVENT_AUDIO_MS * SAMPLES_PER_MS;
     for (let at = 0; at < pcm.length; at += piece) {
+      const begins = this.#encoder.sentMs === 0;
       const part = pcm.subarray(at, at + piece);
       this.#sendAudioEvent(utterance, this.#encoder.encoder.encode(this.#softened(part, this.#encoder)));
       this.#encoder.sentMs += part.length / SAMPLES_PER_MS;
+      // It is out: an engine that gives seconds at once has the rest of them written while the ear has the first.
+      if (begins) this.#conversation.handleSent(this.#options.now(), utterance, this.#encoder.sentMs, undefined);
     }
     this.#conversation.handleSent(this.#options.now(), utterance, this.#encoder.sentMs, undefined);
   }

@@ -74,12 +74,12 @@ export class WebSockets {
   ): void {
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
       const { opus } = this.#options;
-      if (!opus || webSocket.protocol !== AUDIO_SUBPROTOCOL) return this.#drive(webSocket, accept, onError, undefined);
+      if (!opus || webSocket.protocol !== AUDIO_SUBPROTOCOL) return this.#drive(webSocket, socket, accept, onError);
       // Nothing is lost meanwhile: what comes waits in the paused socket.
       webSocket.pause();
       Promise.all([opus.createEncoder(), opus.createDecoder()]).then(
         ([encoder, decoder]) => {
-          this.#drive(webSocket, accept, onError, { encoder, decoder });
+          this.#drive(webSocket, socket, accept, onError, { encoder, decoder });
           webSocket.resume();
         },
         (error) => {
@@ -105,9 +105,10 @@ export class WebSockets {
 
   #drive(
     webSocket: WebSocket,
+    stream: Duplex,
     accept: (link: WebSocketLink) => LinkListener,
     onError: (error: unknown) => void,
-    coders: Pick<WebSocketCodecs, "encoder" | "decoder"> | undefined,
+    coders?: Pick<WebSocketCodecs, "encoder" | "decoder">,
   ): void {
     const { now, counters, createEventId } = this.#options;
     let timer: NodeJS.Timeout | undefined;
@@ -124,7 +125,12 @@ export class WebSockets {
       );
     };
     const codecs = coders && { ...coders, now, onInput: arm };
-    const link = new WebSocketLink(now(), wrap(webSocket), { limits: this.#limits, counters, createEventId, codecs });
+    const link = new WebSocketLink(now(), wrap(webSocket, stream), {
+      limits: this.#limits,
+      counters,
+      createEventId,
+      codecs,
+    });
     this.#open.set(link, webSocket);
     // A listener that throws is a bug of ours: it costs this client its socket and nobody else theirs.
     const contain = (input: () => void) => {
@@ -157,15 +163,32 @@ export class WebSockets {
   }
 }
 
-function wrap(webSocket: WebSocket): Socket {
+/**
+ * What is sent in one go leaves in one go: a turn's end makes five events, the first sound as many, and each would be a call of
+ * the system of its own, with the far end woken in the middle of it, before the engines that wait for us are asked.
+ */
+function wrap(webSocket: WebSocket, stream: Duplex): Socket {
+  let held = false;
+  const flush = () => {
+    if (held) stream.uncork();
+    held = false;
+  };
   return {
     get bufferedAmount() {
       return webSocket.bufferedAmount;
     },
     send(data) {
+      if (webSocket.readyState !== webSocket.OPEN) return;
+      if (!held) {
+        held = true;
+        stream.cork();
+        // Once all promises of this moment have run, wherever it came from: a tick alone would come before them after a packet.
+        queueMicrotask(() => process.nextTick(flush));
+      }
       // A failed send is followed by a close, which is what is acted upon.
-      if (webSocket.readyState === webSocket.OPEN) webSocket.send(data, () => {});
+      webSocket.send(data, () => {});
     },
+    flush,
     ping() {
       if (webSocket.readyState === webSocket.OPEN) webSocket.ping("", undefined, () => {});
     },

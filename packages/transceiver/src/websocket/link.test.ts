@@ -16,6 +16,7 @@ function connect(limits = {}) {
       return buffered;
     },
     send: (data) => done.push(typeof data === "string" ? data : `binary ${data[0]}`),
+    flush: () => {},
     ping: () => done.push("ping"),
     close: (code, reason) => done.push(`close ${code} ${reason}`),
     terminate: () => done.push("terminate"),
@@ -177,6 +178,7 @@ function connectAudio() {
   const socket: Socket = {
     bufferedAmount: 0,
     send: (data) => sent.push(typeof data === "string" ? data : decodeAudioMessage(data)!),
+    flush: () => {},
     ping: () => {},
     close: () => {},
     terminate: () => {},

@@ -29,7 +29,10 @@ import { RateLimit } from "./rate-limit.ts";
 export interface Socket {
   /** Bytes that were sent and have not left this machine. */
   readonly bufferedAmount: number;
+  /** May wait for what else is sent in the same moment. */
   send(data: string | Uint8Array): void;
+  /** Lets what was sent leave now. */
+  flush(): void;
   ping(): void;
   /** Begins the closing handshake. */
   close(code: number, reason: string): void;
@@ -160,6 +163,7 @@ export class WebSocketLink implements Link {
 
   sendEvent(event: { readonly type: string }): void {
     this.#send(JSON.stringify(event));
+    if (event.type === "response.output_audio.delta") this.#socket.flush();
   }
 
   #send(data: string | Uint8Array): void {
@@ -284,7 +288,10 @@ export class WebSocketLink implements Link {
               start,
             },
           }),
-        frames: (_utterance, frames) => write({ kind: "more", frames }),
+        frames: (_utterance, frames) => {
+          write({ kind: "more", frames });
+          this.#socket.flush();
+        },
         finish: () => write({ kind: "finished" }),
         reset: () => write({ kind: "reset" }),
         sent: (now, utterance, sentMs) => this.#listener?.onSent(now, utterance, sentMs, undefined),
