@@ -65,6 +65,72 @@ export function hum(seed: number, level = 0.12): Int16Array {
   );
 }
 
+/**
+ * A throat being cleared: one or two growls of 120 to 220 ms, 30 to 80 ms apart. The vocal cords rattle at 60 to 110 Hz, no
+ * two periods alike, and the air between them hisses.
+ */
+export function clearing(seed: number, level = 0.25): Int16Array {
+  const random = createRandom(seed);
+  const between = (low: number, high: number) => low + (high - low) * random();
+  const growls = Array.from({ length: random() < 0.6 ? 2 : 1 }, () => [between(120, 220), between(30, 80)] as const);
+  const samples = (ms: number) => Math.round((ms * SAMPLE_RATE) / 1000);
+  const source = new Float64Array(growls.reduce((sum, [ms, gapMs]) => sum + samples(ms) + samples(gapMs), 0));
+  let at = 0;
+  for (const [ms, gapMs] of growls) {
+    const length = samples(ms);
+    const pitchHz = between(60, 110);
+    let [phase, step] = [0, pitchHz / SAMPLE_RATE];
+    for (let index = 0; index < length; index++) {
+      phase += step;
+      if (phase >= 1) {
+        phase -= 1;
+        step = (pitchHz * between(0.7, 1.3)) / SAMPLE_RATE;
+      }
+      const envelope = Math.sin(Math.PI * Math.min(1, 0.1 + (0.9 * index) / length)) ** 0.7;
+      source[at + index] = envelope * ((phase < 0.15 ? 3 : -0.5) + 1.6 * (2 * random() - 1));
+    }
+    at += length + samples(gapMs);
+  }
+  return finish(throat(source, [between(400, 600), between(1000, 1400), between(2200, 2700)], [180, 260, 350]), level);
+}
+
+/** Six to ten keys of a keyboard, 70 to 160 ms apart: each a click of 3 to 6 ms as it is hit and a fainter one as it comes up. */
+export function keyboard(seed: number, level = 0.2): Int16Array {
+  const random = createRandom(seed);
+  const between = (low: number, high: number) => low + (high - low) * random();
+  const hits = Array.from({ length: Math.round(between(6, 10)) }, () => [between(70, 160), between(0.5, 1)] as const);
+  const samples = (ms: number) => Math.round((ms * SAMPLE_RATE) / 1000);
+  const source = new Float64Array(hits.reduce((sum, [ms]) => sum + samples(ms), 0) + samples(100));
+  const click = (from: number, gain: number) => {
+    const fadeMs = between(3, 6);
+    for (let index = 0; index < samples(30); index++) {
+      source[from + index]! += gain * (2 * random() - 1) * Math.exp((-1000 * index) / SAMPLE_RATE / fadeMs);
+    }
+  };
+  let at = 0;
+  for (const [ms, gain] of hits) {
+    click(at, gain);
+    click(at + samples(between(40, 60)), gain / 3);
+    at += samples(ms);
+  }
+  return finish(throat(source, [between(180, 300), between(1800, 2400), between(3500, 5000)], [120, 900, 2000]), level);
+}
+
+/** A door that falls shut: the click of the latch, and wood that sounds on below 200 Hz for 150 to 300 ms. */
+export function door(seed: number, level = 0.5): Int16Array {
+  const random = createRandom(seed);
+  const between = (low: number, high: number) => low + (high - low) * random();
+  const samples = (ms: number) => Math.round((ms * SAMPLE_RATE) / 1000);
+  const fadeMs = between(50, 100);
+  const source = new Float64Array(samples(4 * fadeMs));
+  for (let index = 0; index < source.length; index++) {
+    const ms = (index * 1000) / SAMPLE_RATE;
+    source[index] = (2 * random() - 1) * (Math.exp(-ms / fadeMs) + 0.6 * Math.exp(-ms / 4));
+  }
+  const modes = [between(70, 110), between(130, 190), between(300, 420)];
+  return finish(throat(source, modes, [25, 40, 120], [1, 0.7, 0.15]), level);
+}
+
 /** Resonances side by side, at `formantsHz` with `widthsHz` and `gains`. */
 function throat(
   source: Float64Array,

@@ -1,4 +1,4 @@
-/** Lists what became of the caller's voice while the agent spoke: softer, then silent, or back up. */
+/** Lists what became of the caller's voice while the agent spoke (softer, then silent, or back up), and what was no turn. */
 import type { ServerEventOf } from "@sluice/client";
 import { draw, make, ms } from "./dom.ts";
 
@@ -8,6 +8,12 @@ export type Floor = ServerEventOf<"sluice.floor">;
 const MOST = 8;
 /** The track is this long; a decision is due after 200 ms. */
 const SCALE_MS = 400;
+
+const verdicts: Readonly<Record<Floor["decision"], string>> = {
+  stop: "stopped",
+  continue: "went on",
+  dismiss: "no turn",
+};
 
 const reasons: Readonly<Record<Floor["reason"], string>> = {
   speech: "clear speech",
@@ -46,7 +52,7 @@ export class FloorView {
         "li",
         { "data-decision": decision },
         make("time", {}, `${second.toFixed(1)} s`),
-        make("b", { class: "floor-verdict" }, decision === "stop" ? "stopped" : "went on"),
+        make("b", { class: "floor-verdict" }, verdicts[decision]),
         make("span", { class: "track moments", "aria-hidden": true }, ...marks),
         make("p", {}, sentence),
       ),

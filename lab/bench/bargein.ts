@@ -1,12 +1,14 @@
 /**
  * Interruptions by real sound in virtual time: how soon the agent gets softer and stops after the first voiced sample, at
- * 0 and 5 % loss, and whether a cough or a "mhm" stops it. Words by eSpeak NG, "mhm" by its phonemes and by closed lips of
+ * 0 and 5 % loss, and whether a cough or a "mhm" stops it; and, while the agent is silent, which sounds become a turn. Words by eSpeak NG, "mhm" by its phonemes and by closed lips of
  * our own making, coughs synthesised (`lab/noises.ts`): no recording of a person. `--trials 40` of each kind and loss, `--seed 1000` of the first;
- * `--callers other`: voices, words and hums that no number of `floor.ts` was chosen by.
+ * `--only silent`: the agent is; `--callers other`, `fresh`: voices, words and hums that no number of `floor.ts` was chosen by (`fresh`:
+ * those for a silent agent neither).
  */
+import { SAMPLES_PER_MS } from "@sluice/conversation";
 import { createSileroVad } from "@sluice/engines";
 import { loadOpus } from "@sluice/transceiver";
-import { type CallerSound, callerSounds } from "../caller-sounds.ts";
+import { type CallerSound, type Callers, callerSounds, quietSounds } from "../caller-sounds.ts";
 import { quantile } from "../quantile.ts";
 import { type BargeInOutcome, runBargeIn } from "../scenarios/barge-in.ts";
 import { speak } from "../speech.ts";
@@ -18,11 +20,11 @@ const LOSSES = [0, 0.05];
 export const run: Bench = async ({ flags }) => {
   const trials = Number(flags.trials ?? 40);
   const firstSeed = Number(flags.seed ?? 1000);
-  const callers = flags.callers === "other" ? "other" : "known";
+  const callers = (flags.callers ?? "known") as Callers;
   const [vad, opus, sounds] = [await createSileroVad(), await loadOpus(), await callerSounds(callers)];
   const speech = await speak(AGENT);
   const rows: Row[] = [];
-  for (const loss of LOSSES) {
+  for (const loss of flags.only === "silent" ? [] : LOSSES) {
     for (const kind of ["stop", "sentence", "mhm", "cough"] as const) {
       const own = sounds.filter((sound) => sound.kind === kind);
       const outcomes: [CallerSound, BargeInOutcome][] = [];
@@ -38,9 +40,128 @@ export const run: Bench = async ({ flags }) => {
       console.log(rows.at(-1));
     }
   }
+  const quiet: QuietRow[] = [];
+  for (const dismiss_noise of [false, true]) {
+    for (const row of await runQuiet({ vad, opus, trials, firstSeed, callers, dismiss_noise })) {
+      quiet.push(row);
+      console.log(row);
+    }
+  }
   await vad.close();
-  return { metrics: Object.fromEntries(LOSSES.flatMap((loss) => metricsOf(loss, rows))), rows };
+  const metrics = [...LOSSES.flatMap((loss) => metricsOf(loss, rows)), ...quietMetricsOf(quiet)];
+  return { metrics: Object.fromEntries(metrics), rows: [...rows, ...quiet] };
 };
+
+/** With a silent agent: what became a turn. */
+interface QuietRow {
+  readonly agent: "silent";
+  readonly dismiss_noise: boolean;
+  readonly loss: number;
+  readonly kind: CallerSound["kind"];
+  readonly trials: number;
+  readonly turns: number;
+  /** Of those that became a turn, when that was told, and when it was over, from the first voiced sample. */
+  readonly started_ms: readonly number[];
+  readonly committed_ms: readonly number[];
+  /** Words of which the beginning or the end was left out. */
+  readonly cut: readonly string[];
+  readonly wrong: readonly string[];
+}
+
+const QUIET_KINDS = [
+  "word",
+  "stop",
+  "sentence",
+  "cough-sentence",
+  "mhm",
+  "cough",
+  "clearing",
+  "keyboard",
+  "door",
+] as const;
+const SPOKEN: ReadonlySet<CallerSound["kind"]> = new Set(["word", "stop", "sentence", "cough-sentence"]);
+
+async function runQuiet(options: {
+  readonly vad: Awaited<ReturnType<typeof createSileroVad>>;
+  readonly opus: Awaited<ReturnType<typeof loadOpus>>;
+  readonly trials: number;
+  readonly firstSeed: number;
+  readonly callers: Callers;
+  readonly dismiss_noise: boolean;
+}): Promise<QuietRow[]> {
+  const { vad, opus, trials, firstSeed, callers, dismiss_noise } = options;
+  const sounds = await quietSounds(callers);
+  const rows: QuietRow[] = [];
+  const session = { sluice: { timeline: true, turn: { dismiss_noise } } };
+  for (const loss of LOSSES) {
+    for (const kind of QUIET_KINDS) {
+      const own = sounds.filter((sound) => sound.kind === kind);
+      const outcomes: [CallerSound, BargeInOutcome][] = [];
+      for (let trial = 0; trial < Math.max(trials, kind === "word" ? own.length : 0); trial++) {
+        const { pcm, voicedOnsetMs } = own[trial % own.length]!;
+        const common = { vad, opus, speech: new Int16Array(0), loss, session, silent: true };
+        const seed = firstSeed + trial;
+        outcomes.push([own[trial % own.length]!, await runBargeIn({ ...common, sound: pcm, voicedOnsetMs, seed })]);
+      }
+      const turned = outcomes.filter(([, { turns }]) => turns.length > 0);
+      const spoken = SPOKEN.has(kind);
+      rows.push({
+        agent: "silent",
+        dismiss_noise,
+        loss,
+        kind,
+        trials: outcomes.length,
+        turns: turned.length,
+        started_ms: turned.map(([, { turns }]) => Math.round(turns.at(-1)!.startedAfterMs)),
+        committed_ms: turned.map(([, { turns }]) => Math.round(turns.at(-1)!.committedAfterMs ?? Infinity)),
+        cut: spoken ? turned.flatMap(([sound, outcome]) => (holdsAll(sound, outcome) ? [] : [sound.name])) : [],
+        wrong: outcomes.flatMap(([{ name }, { turns }]) => (turns.length > 0 === spoken ? [] : [name])),
+      });
+    }
+  }
+  return rows;
+}
+
+/** Whether all of the words are in the last turn; its end is that of its last silence. */
+function holdsAll({ pcm, voicedOnsetMs }: CallerSound, { turns }: BargeInOutcome): boolean {
+  const { fromMs, toMs } = turns.at(-1)!;
+  return fromMs <= 0 && toMs >= pcm.length / SAMPLES_PER_MS - voicedOnsetMs;
+}
+
+function quietMetricsOf(rows: readonly QuietRow[]): [string, number][] {
+  const on = rows.filter(({ dismiss_noise }) => dismiss_noise);
+  const sum = (of: readonly QuietRow[], value: (row: QuietRow) => number) =>
+    of.reduce((all, row) => all + value(row), 0);
+  const share = (
+    name: string,
+    kinds: readonly CallerSound["kind"][],
+    of: readonly QuietRow[] = on,
+  ): [string, number] => {
+    const own = of.filter(({ kind }) => kinds.includes(kind));
+    return [name, sum(own, ({ turns }) => turns) / sum(own, ({ trials }) => trials)];
+  };
+  const words = on.filter(({ kind }) => SPOKEN.has(kind));
+  const started = words.filter(({ kind }) => kind !== "cough-sentence").flatMap(({ started_ms }) => started_ms);
+  const later = words.flatMap((row) => {
+    if (row.kind === "cough-sentence") return []; // the cough may have been a turn of its own
+    const off = rows.find((one) => !one.dismiss_noise && one.kind === row.kind && one.loss === row.loss)!;
+    return row.committed_ms.map((ms, trial) => ms - off.committed_ms[trial]!);
+  });
+  const off = rows.filter(({ dismiss_noise }) => !dismiss_noise);
+  return [
+    ["silent_words_trials", sum(words, ({ trials }) => trials)],
+    ["silent_words_lost", sum(words, ({ trials, turns }) => trials - turns)],
+    ["silent_words_cut", sum(words, ({ cut }) => cut.length)],
+    ["silent_started_ms_p50", quantile(started, 0.5)],
+    ["silent_started_ms_p95", quantile(started, 0.95)],
+    ["silent_turn_later_ms", Math.max(...later)],
+    share("silent_cough_turn_share", ["cough"]),
+    share("silent_hum_turn_share", ["mhm"]),
+    share("silent_clearing_turn_share", ["clearing"]),
+    share("silent_keys_and_doors_turn_share", ["keyboard", "door"]),
+    share("silent_noise_turn_share_before", ["cough", "mhm", "clearing", "keyboard", "door"], off),
+  ];
+}
 
 /** Half a minute, so that nothing of what happens finds the agent at its end. */
 const AGENT = Array(4)

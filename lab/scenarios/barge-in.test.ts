@@ -4,11 +4,11 @@ import { after, test } from "node:test";
 import { createSileroVad } from "@sluice/engines";
 import type { SessionPatch } from "@sluice/realtime";
 import { loadOpus } from "@sluice/transceiver";
-import { type CallerSound, callerSounds } from "../caller-sounds.ts";
+import { type CallerSound, quietSounds } from "../caller-sounds.ts";
 import { speak } from "../speech.ts";
 import { runBargeIn } from "./barge-in.ts";
 
-const [vad, opus, sounds] = await Promise.all([createSileroVad(), loadOpus(), callerSounds()]);
+const [vad, opus, sounds] = await Promise.all([createSileroVad(), loadOpus(), quietSounds()]);
 const speech = await speak(
   Array(3).fill("The river rises in the hills above the old mill and runs past three villages.").join(" "),
 );
@@ -57,7 +57,7 @@ for (const kind of ["mhm", "cough"] as const) {
         events.filter((type) => type.startsWith("input_audio_buffer") || type === "conversation.item.truncated"),
         [],
       );
-      assert.ok(decisions.every(({ stop, decidedAfterMs }) => !stop && decidedAfterMs <= 201));
+      assert.ok(decisions.every(({ decision, decidedAfterMs }) => decision === "continue" && decidedAfterMs <= 201));
     }
   });
 }
@@ -74,5 +74,54 @@ test("a caller who may not interrupt hears the agent unchanged", async () => {
   for (const { duckMs, stopMs, events } of await interrupt("stop", { audio: { input: { turn_detection } } })) {
     assert.deepEqual([duckMs, stopMs], [undefined, undefined]);
     assert.ok(events.includes("input_audio_buffer.speech_started"));
+  }
+});
+
+/** The sounds of a kind while the agent is silent, each at one phase of frames and windows. */
+async function breakSilence(kind: CallerSound["kind"], count: number, session: SessionPatch = {}) {
+  const outcomes = [];
+  for (const [index, sound] of sounds
+    .filter((sound) => sound.kind === kind)
+    .slice(0, count)
+    .entries()) {
+    const { pcm, voicedOnsetMs } = sound;
+    const caller = { sound: pcm, voicedOnsetMs, speech: new Int16Array(0), silent: true };
+    const outcome = await runBargeIn({ vad, opus, loss: 0, seed: 60 + index, session, ...caller });
+    outcomes.push({ ...sound, ...outcome });
+  }
+  return outcomes;
+}
+
+test("while the agent is silent, every short word is a turn, whole, and told of before it is over", async () => {
+  const spoken = [...(await breakSilence("word", 28)), ...(await breakSilence("stop", 4))];
+  assert.equal(spoken.length, 32);
+  for (const { name, turns, pcm, voicedOnsetMs } of spoken) {
+    assert.equal(turns.length, 1, name);
+    const [{ fromMs, toMs, startedAfterMs, committedAfterMs = 0 } = assert.fail()] = turns;
+    assert.ok(fromMs <= 0 && toMs >= pcm.length / 24 - voicedOnsetMs, `${name}: ${fromMs} to ${toMs} ms`);
+    assert.ok(startedAfterMs < committedAfterMs - 200, name);
+  }
+});
+
+for (const kind of ["cough", "mhm"] as const) {
+  test(`while the agent is silent, a ${kind === "mhm" ? '"mhm"' : kind} is no turn, and only \`sluice.floor\` tells of it`, async () => {
+    const told = (await breakSilence(kind, 6)).flatMap(({ events, decisions }) => {
+      assert.deepEqual(
+        events.filter((type) => type !== "sluice.floor"),
+        [],
+      );
+      return decisions.map(({ decision }) => decision);
+    });
+    assert.ok(told.length > 0 && told.every((decision) => decision === "dismiss"), `${told}`);
+    const turn = { sluice: { timeline: true, turn: { dismiss_noise: false } } };
+    const before = await breakSilence(kind, 6, turn);
+    assert.equal(before.filter(({ turns }) => turns.length > 0).length, told.length, "with the setting off it is one");
+  });
+}
+
+test("a cough takes nothing away from the sentence after it", async () => {
+  for (const { name, turns, pcm, voicedOnsetMs } of await breakSilence("cough-sentence", 4)) {
+    const { fromMs, toMs } = turns.at(-1) ?? assert.fail(name);
+    assert.ok(fromMs <= 0 && toMs >= pcm.length / 24 - voicedOnsetMs, `${name}: ${fromMs} to ${toMs} ms`);
   }
 });

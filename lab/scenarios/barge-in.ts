@@ -45,6 +45,8 @@ export interface BargeInOptions {
   readonly delayMs?: Milli;
   readonly seed: number;
   readonly session?: SessionPatch;
+  /** The agent says nothing: what the caller lets hear is a turn, or none. Default: it speaks. */
+  readonly silent?: boolean;
   /** The loudspeaker is in the microphone. Default: it is not. */
   readonly echo?: Echo;
   /** Whether the agent's own voice is looked for in the caller's audio. Default true. */
@@ -74,6 +76,16 @@ export interface BargeInOutcome {
   /** Gain at the end. */
   readonly gain: number;
   readonly events: readonly ServerEvent["type"][];
+  /** Turns that were told of: from the first voiced sample to where each is said to begin and end, and when that was told. */
+  readonly turns: readonly Turn[];
+}
+
+/** One turn of the caller, on the clock of a {@link BargeInOutcome}. */
+export interface Turn {
+  readonly fromMs: Milli;
+  readonly startedAfterMs: Milli;
+  toMs: Milli;
+  committedAfterMs: Milli | undefined;
 }
 
 /** The agent has spoken for this long when the caller begins, and up to a frame and a window more. */
@@ -118,6 +130,7 @@ class VirtualCall {
   readonly #detecting = new Set<Promise<unknown>>();
   readonly #decisions: FloorDecision[] = [];
   readonly #events: ServerEvent["type"][] = [];
+  readonly #turns: Turn[] = [];
   readonly #frames: SentFrame[] = [];
   readonly #heard = new Map<number, Milli>(); // when each frame first reached the ear
   #encoded = 0; // energy of the newest frame
@@ -180,7 +193,7 @@ class VirtualCall {
   async run(): Promise<void> {
     const create = parseClientEvent('{"type":"response.create"}');
     if (!create.ok) throw new Error("a response could not be asked for");
-    this.#conversation.handleEvent(0, create.event);
+    if (!this.#options.silent) this.#conversation.handleEvent(0, create.event);
     this.#drain();
     for (; this.#now < this.#endsAt; this.#now += STEP_MS) {
       this.#speak();
@@ -221,6 +234,7 @@ class VirtualCall {
       skippedMs: skipped / SAMPLES_PER_MS,
       gain: spoken.at(-1)?.gain ?? 1,
       events: this.#events,
+      turns: this.#turns,
     };
   }
 
@@ -263,7 +277,7 @@ class VirtualCall {
     switch (command.kind) {
       case "respond":
         // Only the first is answered: what the caller says in the end finds an agent that thinks.
-        if (this.#frames.length > 0) return;
+        if (this.#frames.length > 0 || this.#options.silent) return;
         this.#conversation.handleEngine(this.#now, command.responseId, { kind: "audio", pcm: this.#options.speech });
         this.#conversation.handleEngineEnded(this.#now, command.responseId);
         return;
@@ -281,7 +295,18 @@ class VirtualCall {
         return;
       case "send":
         this.#events.push(command.event.type);
+        this.#follow(command.event);
     }
+  }
+
+  #follow(event: ServerEvent): void {
+    const voicedAt = this.#beginsAt + this.#options.voicedOnsetMs;
+    const turn = this.#turns.at(-1);
+    if (event.type === "input_audio_buffer.speech_started") {
+      const fromMs = event.audio_start_ms - voicedAt;
+      this.#turns.push({ fromMs, startedAfterMs: this.#now - voicedAt, toMs: fromMs, committedAfterMs: undefined });
+    } else if (event.type === "input_audio_buffer.speech_stopped" && turn) turn.toMs = event.audio_end_ms - voicedAt;
+    else if (event.type === "input_audio_buffer.committed" && turn) turn.committedAfterMs = this.#now - voicedAt;
   }
 
   #play(): void {

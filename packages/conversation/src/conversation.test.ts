@@ -495,9 +495,86 @@ test("over a socket, too, a hum is not announced while the answer must still be 
   scene.caller(400, "hum");
   scene.caller(200, false);
   assert.deepEqual(scene.takeTypes(), []);
-  scene.caller(2000, false); // by then the client has played it all: a hum is an answer
+  scene.caller(2000, false); // by then the client has played it all
+  scene.client({ type: "session.update", session: { type: "realtime", sluice: { turn: { dismiss_noise: false } } } });
+  scene.take();
   scene.caller(400, "hum");
   assert.deepEqual(scene.takeTypes(), ["input_audio_buffer.speech_started"]);
+});
+
+test("with a silent agent a hum is no turn: only sluice.floor tells of it, and a counter", () => {
+  for (const interrupt_response of [true, false]) {
+    const turn_detection = { type: "server_vad" as const, interrupt_response };
+    const scene = new Scene(serverPlayout, { audio: { input: { turn_detection } }, sluice: { timeline: true } });
+    scene.take();
+    scene.caller(400, "hum");
+    scene.caller(800, false);
+    const [event, ...others] = scene.take();
+    assert(event?.type === "sluice.floor" && others.length === 0);
+    assert.deepEqual([event.decision, event.reason], ["dismiss", "hum"]);
+    assert.ok(scene.commands.some((command) => command.kind === "decided" && command.decision.decision === "dismiss"));
+    assert.ok(!scene.commands.some((command) => command.kind === "respond"));
+    scene.caller(400, true); // what comes then is a turn as ever
+    scene.caller(800, false);
+    assert.ok(scene.takeTypes().includes("input_audio_buffer.committed"));
+  }
+});
+
+const SPOKEN = ["speech_started", "speech_stopped", "committed"].map((type) => `input_audio_buffer.${type}`);
+
+test("a hum in which a recogniser understands words is a turn, whenever it says so", () => {
+  for (const text of ["", "yes"]) {
+    const scene = new Scene(serverPlayout, { sluice: { timeline: true } }, true);
+    scene.take();
+    scene.caller(400, "hum");
+    scene.caller(800, false);
+    assert.deepEqual(scene.takeTypes(), []); // it has the last word
+    const told = scene.commands.findLast((command) => command.kind === "heard");
+    assert(told?.complete);
+    scene.heard(told.itemId, { kind: "final", text });
+    const types = scene.takeTypes();
+    assert.deepEqual(types.slice(0, 3), text === "" ? ["sluice.floor"] : SPOKEN);
+    assert.equal(
+      scene.commands.some((command) => command.kind === "respond"),
+      text !== "",
+    );
+  }
+  const early = new Scene(serverPlayout, {}, true);
+  early.caller(400, "hum");
+  const hearing = early.commands.findLast((command) => command.kind === "hear");
+  assert(hearing);
+  early.take();
+  early.heard(hearing.itemId, { kind: "partial", text: "Mhm", stable: false });
+  assert.deepEqual(early.takeTypes(), SPOKEN.slice(0, 1));
+});
+
+test("a recogniser that fails, or says nothing for long, leaves it at what the sound was", () => {
+  for (const fails of [true, false]) {
+    const scene = new Scene(serverPlayout, { sluice: { timeline: true } }, true);
+    scene.caller(400, "hum");
+    scene.caller(800, false);
+    scene.take();
+    const told = scene.commands.findLast((command) => command.kind === "heard");
+    assert(told);
+    if (fails) scene.heard(told.itemId, { code: "cut", message: "The line is dead." });
+    else scene.advance(2000);
+    assert.deepEqual(scene.takeTypes(), ["sluice.floor"]);
+    scene.heard(told.itemId, { kind: "final", text: "yes" });
+    assert.deepEqual(scene.takeTypes(), []);
+  }
+});
+
+test("what is spoken before the recogniser has had its word begins with what was doubted", () => {
+  const scene = new Scene(serverPlayout, {}, true);
+  scene.caller(400, "hum");
+  scene.caller(800, false);
+  scene.caller(600, true);
+  scene.caller(800, false);
+  const committed = scene.commands.findLast((command) => command.kind === "respond");
+  const item = committed?.request.items.at(-1);
+  assert(item?.role === "user" && item.parts[0]?.kind === "audio");
+  assert.ok((item.parts[0].pcm?.length ?? 0) / 24 >= 400 + 800 + 600);
+  assert.equal(scene.events.filter(({ type }) => type === "input_audio_buffer.committed").length, 1);
 });
 
 test("words that an engine hears in time stop the agent before their sound is judged", () => {

@@ -127,6 +127,8 @@ const MAX_TOOL_ROUNDS = 8;
 const SHORTEST_COMMIT_MS = 100;
 /** An answer that the caller has heard for less than this was not waited for: voice then goes on with the caller's turn. */
 const CONTINUES_MS = 1000;
+/** How long a recogniser is waited for whose words decide whether a sound was a turn. */
+const DOUBT_MS = 2000;
 /** What the agent is told when nobody has said anything for `idle_timeout_ms`. */
 const IDLE_HINT = "The caller has been silent for a while. Say something short that helps them to go on.";
 
@@ -158,6 +160,7 @@ export class Conversation {
   #turnWaits = false; // a turn was committed while a response was under way
   #toolRounds = 0; // answers to servers' answers, since somebody said something
   #streamedId: string | undefined; // the utterance that the engine hears while it is spoken
+  #doubt: { readonly decision: FloorDecision; readonly until: Milli } | undefined; // a recogniser has the last word
   #hasSpoken = false;
   #closed = false;
 
@@ -267,9 +270,9 @@ export class Conversation {
     const isEcho = this.#echo.handleWindow(now, heard, this.#playout.ear(now), this.#floor.softened, judged);
     const window = isEcho ? withoutVoice(heard) : heard;
     // The first voice may be a cough: clients stop their sound at `speech_started`, so it waits for the decision.
-    this.#listener.contested = agentSpeaks && this.#floor.contestable;
+    this.#listener.contested = agentSpeaks ? this.#floor.contestable : this.#floor.dismisses;
     this.#listener.handleVoice(now, window);
-    if (agentSpeaks ? !this.#listener.announced : this.#listener.holds) {
+    if (this.#listener.contested ? !this.#listener.announced : this.#listener.holds) {
       const continues = this.#playout.answerHeardMs(now) < CONTINUES_MS;
       this.#floor.handleWindow(now, window, agentSpeaks, this.#listener.holds, continues);
     }
@@ -289,6 +292,7 @@ export class Conversation {
     if (this.#listener.holds && this.#listener.words !== undefined) {
       this.#floor.handleWords(now, this.#listener.words);
     }
+    if (this.#listener.doubted === itemId) this.#settleDoubt(now, event.text, event.kind === "final");
     this.#settle(now);
   }
 
@@ -358,6 +362,7 @@ export class Conversation {
   /** The engine could not make out what it heard. */
   handleHearingFailed(now: Milli, itemId: string, failure: EngineFailure): void {
     this.#transcripts.handleFailed(itemId, failure);
+    if (this.#listener.doubted === itemId) this.#dismiss();
     this.#settle(now);
   }
 
@@ -377,6 +382,7 @@ export class Conversation {
     if (this.#closed) return;
     this.#floor.handleTimeout(now);
     this.#listener.handleTimeout(now);
+    if (this.#doubt && now >= this.#doubt.until) this.#dismiss();
     this.#play(now, this.#outlet.handleTimeout(now));
     this.#playout.handleTimeout(now);
     if (now >= (this.#idleAt() ?? Infinity)) this.#breakSilence(now);
@@ -392,6 +398,7 @@ export class Conversation {
     const parts = [
       this.#listener.pollTimeout(),
       this.#floor.pollTimeout(),
+      this.#doubt?.until,
       this.#outlet.pollTimeout(),
       this.#playout.pollTimeout(),
       this.#idleAt(),
@@ -525,6 +532,7 @@ export class Conversation {
     // The client asks for the response itself: its turn is answered by whatever `response.create` comes next.
     for (let event = this.#listener.nextEvent(); event; event = this.#listener.nextEvent()) {
       if (event.kind === "committed") this.#addUtterance(event.utterance);
+      else if (event.kind === "dismissed") this.#handleDismissed(event.itemId);
     }
   }
 
@@ -797,10 +805,15 @@ export class Conversation {
       if (command.kind === "take") {
         this.#listener.release(command.onsetMs);
         this.#settleListener(now);
+        if (command.onsetMs === undefined) continue; // nobody had to yield
       }
-      this.#commands.push({ kind: "decided", decision: command.decision });
-      if (this.#session.sluice?.timeline === true) this.#send(formatFloor(command.decision));
+      this.#tellDecision(command.decision);
     }
+  }
+
+  #tellDecision(decision: FloorDecision): void {
+    this.#commands.push({ kind: "decided", decision });
+    if (this.#session.sluice?.timeline === true) this.#send(formatFloor(decision));
   }
 
   #settleListener(now: Milli): void {
@@ -830,10 +843,12 @@ export class Conversation {
         case "committed":
           this.#handleCommitted(now, event.utterance);
           break;
+        case "doubted":
+          this.#handleDoubted(now, event.itemId);
+          break;
         case "dismissed":
-          this.#unprepare(event.itemId);
-          this.#endHearing(event.itemId, false);
-          this.#floor.reset();
+          this.#handleDismissed(event.itemId);
+          if (!event.joined) this.#floor.reset();
           break;
         case "overflow": {
           const message = `The input audio buffer is full: ${Math.round(event.lostMs)}ms of the oldest audio were dropped.`;
@@ -841,6 +856,41 @@ export class Conversation {
         }
       }
     }
+  }
+
+  /** A voice is over that nobody has called a turn: with a silent agent, a recogniser that hears words in it does. */
+  #handleDoubted(now: Milli, itemId: string): void {
+    const agentSpeaks = this.#activeId !== undefined || this.#playout.playing;
+    const decision = this.#floor.dismissed;
+    this.#floor.reset();
+    if (agentSpeaks && this.#floor.contestable) return this.#listener.dismiss();
+    if (!decision) return this.#listener.confirm(now);
+    this.#doubt = { decision, until: now + DOUBT_MS };
+    if (!this.#options.listens) return this.#dismiss();
+    this.#commands.push({ kind: "heard", itemId, complete: true });
+    const words = this.#listener.words;
+    if (words !== undefined) this.#settleDoubt(now, words, false);
+  }
+
+  #settleDoubt(now: Milli, words: string, final: boolean): void {
+    if (words.trim() !== "") {
+      this.#doubt = undefined;
+      this.#listener.confirm(now);
+    } else if (final) this.#dismiss();
+  }
+
+  /** It was no turn. */
+  #dismiss(): void {
+    const doubt = this.#doubt;
+    this.#doubt = undefined;
+    this.#listener.dismiss();
+    if (doubt) this.#tellDecision(doubt.decision);
+  }
+
+  #handleDismissed(itemId: string): void {
+    this.#doubt = undefined;
+    this.#unprepare(itemId);
+    this.#endHearing(itemId, false);
   }
 
   #handleSpeechStarted(now: Milli, itemId: string, audioStartMs: Milli): void {

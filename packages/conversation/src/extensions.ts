@@ -25,10 +25,10 @@ export function formatLedger(utterance: Utterance, entry: LedgerEntry): ServerEv
 
 /** `sluice.floor` */
 export function formatFloor(decision: FloorDecision): ServerEventDraft {
-  const { stop, reason, duckedAfterMs, decidedAfterMs, voicedMs } = decision;
+  const { decision: decided, reason, duckedAfterMs, decidedAfterMs, voicedMs } = decision;
   return {
     type: "sluice.floor",
-    decision: stop ? "stop" : "continue",
+    decision: decided,
     reason,
     ducked_after_ms: duckedAfterMs === undefined ? null : round(duckedAfterMs),
     decided_after_ms: round(decidedAfterMs),

@@ -13,6 +13,8 @@ const options = {
   restoreRampMs: 120,
   stopAfterMs: 90,
   decideByMs: 200,
+  interrupts: true,
+  dismisses: true,
 };
 
 type Sound = Pick<VoiceWindow, "probability" | "prosody" | "levels">;
@@ -194,10 +196,50 @@ test("a second voice after one that was nothing is judged for itself", () => {
   assert.deepEqual(kinds(commands), ["gain 0.25", "pass hum", "gain 1", "gain 0.25", "take speech", "gain 1"]);
 });
 
-test("nobody need be asked while the agent is silent", () => {
-  const commands = hear(new Floor(options), [...times(10, QUIET), ...times(4, HUM)], { agentSpeaks: false });
+test("nobody need be asked while the agent is silent, unless noises are to be dismissed", () => {
+  const floor = new Floor({ ...options, dismisses: false });
+  const commands = hear(floor, [...times(10, QUIET), ...times(4, HUM)], { agentSpeaks: false });
   assert.deepEqual(kinds(commands), ["take speech"]);
   assert.equal(commands[0]?.at, 64);
+});
+
+test("while the agent is silent, a voice is a turn as soon as it is credibly speech, and a hum or a cough never", () => {
+  const heard = (sounds: readonly Sound[]) => {
+    const floor = new Floor(options);
+    const commands = hear(floor, [...times(10, QUIET), ...sounds], { agentSpeaks: false });
+    return [...kinds(commands), commands[0]?.at, floor.dismissed?.decision, floor.dismissed?.reason];
+  };
+  const none = undefined;
+  assert.deepEqual(heard([...times(4, WORD), ...times(5, QUIET)]), ["take speech", 64, none, none]);
+  assert.deepEqual(heard([...times(8, HUM), ...times(5, QUIET)]), [none, "dismiss", "hum"]);
+  assert.deepEqual(heard([...times(5, BREATH), ...times(3, WORD), ...times(5, QUIET)]), [none, "dismiss", "noise"]);
+  assert.deepEqual(heard([WORD, ...times(5, QUIET)]), [none, "dismiss", "short"]);
+  // "Up": breath comes after the voice, not before it.
+  assert.equal(heard([...times(3, WORD), ...times(5, BREATH), ...times(5, QUIET)])[0], "take speech");
+});
+
+test("while the agent is silent, dark words are told from a hum by certainty, by lips that move, and by their length", () => {
+  const ends = (sounds: readonly Sound[]) =>
+    kinds(hear(new Floor(options), [...times(10, QUIET), ...sounds, ...times(5, QUIET)], { agentSpeaks: false }));
+  const two: Sound = { ...HUM, probability: 0.99 };
+  const opened: Sound = { ...HUM, prosody: { ...HUM.prosody!, vowelDb: -30, brightDb: -10 } };
+  assert.deepEqual(ends([...times(4, HUM), ...times(3, two)]), ["take speech"]);
+  assert.deepEqual(ends([...times(3, HUM), ...times(4, opened)]), ["take speech"]);
+  assert.deepEqual(ends(times(40, HUM)), ["take speech"]);
+  assert.deepEqual(ends(times(8, HUM)), []);
+});
+
+test("while the agent is silent, words that are understood are a turn whatever they sound like, also afterwards", () => {
+  const words = (at: number) => ({ agentSpeaks: false, words: new Map([[at, "Mhm."]]) });
+  const sounds = [...times(10, QUIET), ...times(8, HUM), ...times(8, QUIET)];
+  for (const at of [14, 24]) assert.deepEqual(kinds(hear(new Floor(options), sounds, words(at))), ["take words"]);
+});
+
+test("voices too short to be any add up, as of one that a line tears to pieces", () => {
+  const torn = [WORD, ...times(3, QUIET), WORD, ...times(3, QUIET), WORD, ...times(3, QUIET)];
+  assert.deepEqual(kinds(hear(new Floor(options), [...times(10, QUIET), ...torn], { agentSpeaks: false })), [
+    "take speech",
+  ]);
 });
 
 test("a caller who may not interrupt is not judged", () => {

@@ -1,6 +1,7 @@
 /**
  * Barge-in in two steps. While the agent has the floor, the first voice of the caller only makes it softer; a moment later
  * the caller has taken the floor, or it was a cough or a "mhm", and the agent comes back up without having lost a word.
+ * While the agent is silent nothing hurries: the caller has the floor as soon as it is credibly speech, or not at all.
  *
  * What decides: how long the voice lasts, how sure the detector is, how it sounds (a hum is dark and steady, a cough is
  * noise before it is voice), and the words, when an engine understands some in time. Never reads a clock.
@@ -24,6 +25,10 @@ export interface FloorOptions {
   readonly stopAfterMs: Milli;
   /** From the first voiced sample: by then it is decided. */
   readonly decideByMs: Milli;
+  /** Whether the caller takes the floor from the agent at all. */
+  readonly interrupts: boolean;
+  /** Whether a cough or a hum while the agent is silent is no turn. */
+  readonly dismisses: boolean;
   /** BCP 47 language of the caller; words of all known languages count without it. */
   readonly language?: string | undefined;
 }
@@ -34,14 +39,15 @@ export type FloorReason = "speech" | "words" | "hum" | "noise" | "short";
 /** What is to be done. */
 export type FloorCommand =
   | { readonly kind: "duck"; readonly gain: number; readonly rampMs: Milli }
-  /** The caller has the floor, since `onsetMs` of its audio. */
-  | { readonly kind: "take"; readonly onsetMs: Milli; readonly decision: FloorDecision }
+  /** The caller has the floor, since `onsetMs` of its audio; with a silent agent (`undefined`) since its voice began. */
+  | { readonly kind: "take"; readonly onsetMs: Milli | undefined; readonly decision: FloorDecision }
   /** It was nothing: the agent goes on. */
   | { readonly kind: "pass"; readonly decision: FloorDecision };
 
 /** One decision, for people and for metrics; times from the first voiced sample, as far as its place is known. */
 export interface FloorDecision {
-  readonly stop: boolean;
+  /** The agent stops, or goes on; with a silent agent: it was no turn. */
+  readonly decision: "stop" | "continue" | "dismiss";
   readonly reason: FloorReason;
   /** `undefined`: the agent was not made softer. */
   readonly duckedAfterMs: Milli | undefined;
@@ -69,6 +75,12 @@ interface Burst {
   continues: boolean;
   /** What was speech when it was passed over. */
   passedSpeechMs: Milli;
+  /** It began while the agent was silent. */
+  readonly unasked: boolean;
+  /** Breath before anything sounded as a word does. */
+  aheadMs: Milli;
+  /** Its windows of voice, by loudness and brightness. */
+  readonly timbre: { readonly db: number; readonly brightDb: number }[];
 }
 
 /** A window this sure of voice less than the threshold still is voice, when it sounds as a voice does. */
@@ -105,6 +117,13 @@ const SECOND_THOUGHT_MS = 160;
 const CERTAIN_WORDS_MS = 256;
 const CERTAIN_HUM = 0.97;
 const WINDOW_MS = 32;
+/** While the agent is silent, a hum is one whose brightness keeps within this, and of which the detector is not this certain. */
+const TIMBRE_RANGE_DB = 7.5;
+const TIMBRE_BELOW_DB = 14;
+const TIMBRE_WINDOWS = 64;
+const CERTAIN_WORD_MS = 96;
+/** What is heard so soon after a voice, and so much fainter, is the detector's delay and not another one. */
+const TAIL_MS = 400;
 const LONGEST_HUM_MS = 1000;
 /** Words that are a backchannel keep the agent speaking for as long as those last. */
 const LONGEST_BACKCHANNEL_MS = 1200;
@@ -124,6 +143,9 @@ export class Floor {
   #words: string | undefined;
   #seenMs: Milli = 0; // where the windows so far end
   #continued: Burst | undefined; // the first voice that was passed over although the caller may be going on
+  #shortMs: Milli = 0; // of voices that were each too short, while the agent was silent
+  #dismissed: FloorDecision | undefined; // of the voices that were no speech while the agent was silent, the longest
+  #tail: { readonly untilMs: Milli; readonly peakDb: number } | undefined;
 
   /** `undefined`: the caller never takes the floor. */
   constructor(options: FloorOptions | undefined) {
@@ -142,7 +164,12 @@ export class Floor {
 
   /** Whether the caller can take the floor from the agent at all. */
   get contestable(): boolean {
-    return this.#options !== undefined;
+    return this.#options?.interrupts === true;
+  }
+
+  /** Whether voice is judged while the agent is silent. */
+  get dismisses(): boolean {
+    return this.#options?.dismisses === true;
   }
 
   /**
@@ -161,7 +188,7 @@ export class Floor {
     this.#seenMs = window.mediaMs + window.durationMs;
     const loudDb = Math.max(-100, ...window.levels);
     const loud = loudDb > this.#noiseDb + LOUD_DB;
-    if (this.#isVoice(window, loud, options) && loudDb > (this.#burst?.peakDb ?? -100) - HANGOVER_DB) {
+    if (this.#isVoice(window, loud, options) && loudDb > this.#peakDb(window) - HANGOVER_DB) {
       this.#hearVoice(now, window, loudDb);
     } else this.#hearPause(now, window, loud && (loudDb > BREATH_DB || this.#breathMs > 0));
     this.#noiseDb = Math.max(-90, Math.min(loudDb, this.#noiseDb + NOISE_RISE_DB));
@@ -173,6 +200,7 @@ export class Floor {
   handleWords(now: Milli, words: string): void {
     this.#words = words;
     if (this.#options) this.#judge(now, this.#options);
+    if (!this.#burst && this.#dismissed && this.#saysAnything()) return this.#takeUnasked(this.#dismissed);
     // Words come after the voice: what was taken for a hum may have been one.
     if (!this.#burst && this.#continued && this.#saysMore()) this.#take(now, this.#continued, "words");
   }
@@ -183,12 +211,22 @@ export class Floor {
   }
 
   pollTimeout(): Milli | undefined {
-    if (!this.#options || this.#burst?.verdict !== "open") return undefined;
+    if (!this.#options || this.#burst?.verdict !== "open" || (this.#burst.unasked && !this.#agentSpeaks))
+      return undefined;
     return this.#burst.onsetAt + this.#options.decideByMs;
   }
 
   nextCommand(): FloorCommand | undefined {
     return this.#commands.shift();
+  }
+
+  /**
+   * The caller's voice is over, which began while the agent was silent, and nobody took the floor: why it was no speech.
+   * `undefined`: it may be some after all.
+   */
+  get dismissed(): FloorDecision | undefined {
+    const burst = this.#burst;
+    return burst?.verdict === "open" && !isNoWord(burst) ? undefined : this.#dismissed;
   }
 
   /** The caller's turn is over, or was thrown away. */
@@ -199,6 +237,19 @@ export class Floor {
     this.#breathMs = 0;
     this.#humMs = 0;
     this.#continued = undefined;
+    this.#tail = undefined;
+    this.#forget();
+  }
+
+  /** What was passed over while the agent was silent. */
+  #forget(): void {
+    this.#dismissed = undefined;
+    this.#shortMs = 0;
+  }
+
+  /** How loud a voice is, or was just now. */
+  #peakDb({ mediaMs }: VoiceWindow): number {
+    return this.#burst?.peakDb ?? (this.#tail && mediaMs < this.#tail.untilMs ? this.#tail.peakDb : -100);
   }
 
   #isVoice({ probability, prosody }: VoiceWindow, loud: boolean, { threshold }: FloorOptions): boolean {
@@ -217,6 +268,7 @@ export class Floor {
     burst.quietMs = 0;
     burst.voicedMs += ms;
     const sound = soundOf(window);
+    if (burst.unasked) this.#describe(burst, window, sound);
     if (sound === "speech") burst.speechMs += ms;
     else if (sound === "hum") {
       burst.humMs += ms;
@@ -230,11 +282,18 @@ export class Floor {
     this.#commands.push({ kind: "duck", gain: duckGain, rampMs: duckRampMs });
   }
 
+  #describe(burst: Burst, { levels, prosody, durationMs }: VoiceWindow, sound: ReturnType<typeof soundOf>): void {
+    if (sound === "breath" && burst.speechMs === 0) burst.aheadMs += durationMs;
+    if (!prosody || (sound !== "speech" && sound !== "hum") || burst.timbre.length >= TIMBRE_WINDOWS) return;
+    burst.timbre.push({ db: Math.min(...levels), brightDb: prosody.brightDb });
+  }
+
   #open(onsetAt: Milli, onsetMs: Milli): Burst {
     const [noiseMs, humMs] = [this.#breathMs, this.#humMs];
     this.#breathMs = 0;
     this.#humMs = 0;
     this.#words = undefined; // what was understood before is of what was said before
+    if (!this.#callerSpeaks) this.#forget();
     const sounds = { peakDb: -100, voicedMs: 0, speechMs: 0, humMs, certainHumMs: 0, noiseMs, quietMs: 0 };
     return {
       onsetAt,
@@ -245,6 +304,9 @@ export class Floor {
       verdict: "open",
       continues: false,
       passedSpeechMs: 0,
+      unasked: !this.#agentSpeaks,
+      aheadMs: noiseMs,
+      timbre: [],
     };
   }
 
@@ -266,13 +328,18 @@ export class Floor {
   #endBurst(now: Milli, burst: Burst): void {
     if (burst.verdict === "open") {
       if (this.#goesOn(burst)) this.#take(now, burst, "speech");
-      else this.#pass(now, burst, burst.noiseMs >= COUGH_NOISE_MS ? "noise" : "short");
+      else this.#pass(now, burst, burst.noiseMs >= COUGH_NOISE_MS ? "noise" : isHum(burst) ? "hum" : "short");
     }
+    if (burst.unasked) this.#tail = { untilMs: this.#seenMs + TAIL_MS, peakDb: burst.peakDb };
     this.#burst = undefined;
   }
 
   /** Whether it is the rest of what the caller had to say, however short. */
   #goesOn(burst: Burst): boolean {
+    if (burst.unasked) {
+      const longEnough = burst.voicedMs + this.#shortMs >= UNCONTESTED_MS;
+      return this.#callerSpeaks && longEnough && !isNoWord(burst);
+    }
     if (!burst.continues || !this.#callerSpeaks || isCough(burst) || isHum(burst)) return false;
     return burst.voicedMs >= UNCONTESTED_MS;
   }
@@ -281,6 +348,12 @@ export class Floor {
   #judge(now: Milli, options: FloorOptions): void {
     const burst = this.#burst;
     if (!burst || burst.verdict === "taken" || !this.#callerSpeaks) return;
+    if (burst.unasked && !this.#agentSpeaks && options.dismisses) {
+      const credible = isClear(burst) || (now - burst.onsetAt >= options.decideByMs && this.#goesOn(burst));
+      if (this.#saysAnything()) this.#take(now, burst, "words");
+      else if (credible || burst.humMs >= LONGEST_HUM_MS) this.#take(now, burst, "speech");
+      return;
+    }
     if (!this.#agentSpeaks) {
       if (burst.verdict === "open" && burst.voicedMs >= UNCONTESTED_MS) this.#take(now, burst, "speech");
       else if (burst.speechMs - burst.passedSpeechMs >= UNCONTESTED_MS) this.#take(now, burst, "speech");
@@ -312,6 +385,11 @@ export class Floor {
     return this.#words !== undefined && test(this.#words, this.#options?.language);
   }
 
+  /** While the agent is silent, a "mhm" that is understood is an answer. */
+  #saysAnything(): boolean {
+    return (this.#words ?? "").trim() !== "";
+  }
+
   /** Whether words are there that are more than a sign of listening. */
   #saysMore(): boolean {
     return (this.#words ?? "").trim() !== "" && !this.#says(isBackchannel);
@@ -319,19 +397,33 @@ export class Floor {
 
   #take(now: Milli, burst: Burst, reason: FloorReason): void {
     burst.verdict = "taken";
-    const decision = describe(now, burst, true, reason);
-    this.#commands.push({ kind: "take", onsetMs: this.#continued?.onsetMs ?? burst.onsetMs, decision });
+    const decision = describe(now, burst, "stop", reason);
+    const onsetMs = burst.unasked ? undefined : (this.#continued?.onsetMs ?? burst.onsetMs);
+    this.#commands.push({ kind: "take", onsetMs, decision });
     this.#continued = undefined;
+    this.#forget();
     this.#restore(0); // what comes next is as loud as ever; what was cut has faded by then
+  }
+
+  #takeUnasked(dismissed: FloorDecision): void {
+    this.#forget();
+    this.#commands.push({
+      kind: "take",
+      onsetMs: undefined,
+      decision: { ...dismissed, decision: "stop", reason: "words" },
+    });
   }
 
   #pass(now: Milli, burst: Burst, reason: FloorReason): void {
     burst.verdict = "passed";
+    if (burst.unasked && reason === "short") this.#shortMs += burst.voicedMs;
+    if (burst.unasked && burst.voicedMs > (this.#dismissed?.voicedMs ?? 0))
+      this.#dismissed = describe(now, burst, "dismiss", reason);
     if (burst.continues && reason !== "noise") this.#continued ??= burst;
     // Speech that nobody was sure of by then need not begin anew.
     const unsure = !this.#callerSpeaks && reason === "noise";
     burst.passedSpeechMs = unsure ? burst.speechMs - SECOND_THOUGHT_MS + WINDOW_MS : burst.speechMs;
-    if (this.#agentSpeaks) this.#commands.push({ kind: "pass", decision: describe(now, burst, false, reason) });
+    if (this.#agentSpeaks) this.#commands.push({ kind: "pass", decision: describe(now, burst, "continue", reason) });
     this.#restore(this.#options?.restoreRampMs ?? 0);
   }
 
@@ -368,6 +460,14 @@ function isHum({ humMs, speechMs }: Burst): boolean {
   return humMs > 2 * speechMs;
 }
 
+/** While the agent is silent there is time to be surer: many a word ends in breath, and is dark in a dark voice. */
+function isNoWord(burst: Burst): boolean {
+  if (burst.aheadMs >= COUGH_NOISE_MS && burst.speechMs < COUGH_SPEECH_MS) return true;
+  if (!isHum(burst) || burst.speechMs + burst.certainHumMs >= CERTAIN_WORD_MS) return false;
+  const loud = burst.timbre.filter(({ db }) => db > burst.peakDb - TIMBRE_BELOW_DB).map(({ brightDb }) => brightDb);
+  return Math.max(...loud) - Math.min(...loud) < TIMBRE_RANGE_DB; // words move the lips
+}
+
 function isCough({ noiseMs, speechMs }: Burst): boolean {
   return noiseMs >= COUGH_NOISE_MS && speechMs < COUGH_SPEECH_MS;
 }
@@ -379,9 +479,9 @@ function onsetOf({ mediaMs, durationMs, levels }: VoiceWindow): Milli {
   return first <= 0 ? mediaMs : mediaMs + (first * durationMs) / levels.length;
 }
 
-function describe(now: Milli, burst: Burst, stop: boolean, reason: FloorReason): FloorDecision {
+function describe(now: Milli, burst: Burst, decision: FloorDecision["decision"], reason: FloorReason): FloorDecision {
   return {
-    stop,
+    decision,
     reason,
     duckedAfterMs: burst.duckedAt === undefined ? undefined : burst.duckedAt - burst.onsetAt,
     decidedAfterMs: now - burst.onsetAt,

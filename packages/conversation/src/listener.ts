@@ -42,8 +42,10 @@ export type ListenerEvent =
   | { readonly kind: "paused"; readonly itemId: string; readonly silenceMs: Milli }
   | { readonly kind: "resumed"; readonly itemId: string }
   | { readonly kind: "stopped"; readonly itemId: string; readonly audioEndMs: Milli }
-  /** What was held back was nothing to speak of: `speech` under this id is void. */
-  | { readonly kind: "dismissed"; readonly itemId: string }
+  /** What was held back is over, and nobody released it: it waits for {@link Listener.confirm} or {@link Listener.dismiss}. */
+  | { readonly kind: "doubted"; readonly itemId: string }
+  /** It was nothing to speak of: `speech` under this id is void. `joined`: it is the beginning of the next utterance. */
+  | { readonly kind: "dismissed"; readonly itemId: string; readonly joined: boolean }
   | { readonly kind: "committed"; readonly utterance: CallerUtterance }
   | { readonly kind: "overflow"; readonly lostMs: Milli };
 
@@ -53,6 +55,15 @@ const LONGEST_UTTERANCE_MS = 300_000;
 const REPAIR_WAIT_MS = 200;
 /** Arrival times kept: enough for the longest silence a client may ask for. */
 const ARRIVALS = 1024;
+
+/** What was held back to its end. */
+interface Doubted {
+  readonly itemId: string;
+  readonly startMs: Milli;
+  readonly voicedStartMs: Milli;
+  readonly voicedEndMs: Milli;
+  readonly silenceMs: Milli;
+}
 
 interface PendingCommit {
   readonly itemId: string;
@@ -82,6 +93,8 @@ export class Listener {
   #overflowMs: Milli = 0;
   #silenceMs: Milli;
   #held = false; // the utterance under way is not announced yet
+  #heldPauseMs: Milli | undefined; // the pause that it makes
+  #doubted: Doubted | undefined;
   #words: { readonly itemId: string; readonly text: string } | undefined;
 
   /** `tellsSpeech`: somebody wants utterances piece by piece (`speech`). Default false. */
@@ -98,7 +111,13 @@ export class Listener {
     this.#silenceMs = options?.silenceMs ?? 0;
     if (options) return this.#endpointer.configure(options);
     this.#endpointer.reset();
-    if (this.#held && this.#itemId !== undefined) this.#dismiss(this.#itemId, 0);
+    this.#dropDoubted();
+    if (!this.#held || this.#itemId === undefined) return;
+    const itemId = this.#itemId;
+    this.#turnEnd.reset();
+    this.#itemId = undefined;
+    this.#held = false;
+    this.#events.push({ kind: "dismissed", itemId, joined: false });
   }
 
   /** Whether voice probabilities are wanted. */
@@ -119,13 +138,41 @@ export class Listener {
     return this.#itemId !== undefined && !this.#held;
   }
 
-  /** What was held back is a turn, which began at `onsetMs`. */
-  release(onsetMs: Milli): void {
+  /** What was held back is a turn, which began at `onsetMs`; `undefined`: all of it is. */
+  release(onsetMs: Milli | undefined): void {
     if (!this.#held || this.#itemId === undefined) return;
     this.#held = false;
-    this.#startMs = Math.max(this.#startMs, onsetMs - (this.#options?.prefixMs ?? 0));
-    this.#voicedFromMs = onsetMs;
+    if (onsetMs !== undefined) {
+      this.#startMs = Math.max(this.#startMs, onsetMs - (this.#options?.prefixMs ?? 0));
+      this.#voicedFromMs = onsetMs;
+    }
     this.#events.push({ kind: "started", itemId: this.#itemId, audioStartMs: this.#startMs });
+    const silenceMs = this.#heldPauseMs;
+    this.#heldPauseMs = undefined;
+    if (silenceMs !== undefined) this.#events.push({ kind: "paused", itemId: this.#itemId, silenceMs });
+  }
+
+  /** What was held back to its end is a turn after all. */
+  confirm(now: Milli): void {
+    const doubted = this.#doubted;
+    if (!doubted) return;
+    this.#doubted = undefined;
+    this.#events.push({ kind: "started", itemId: doubted.itemId, audioStartMs: doubted.startMs });
+    this.#end(now, doubted);
+  }
+
+  /** It is none: no later utterance begins with it. */
+  dismiss(): void {
+    const doubted = this.#doubted;
+    if (!doubted) return;
+    this.#doubted = undefined;
+    this.#committedMs = Math.max(this.#committedMs, doubted.voicedEndMs);
+    this.#events.push({ kind: "dismissed", itemId: doubted.itemId, joined: false });
+  }
+
+  /** What was held back to its end, and is not judged yet. */
+  get doubted(): string | undefined {
+    return this.#doubted?.itemId;
   }
 
   /** Whether the caller is speaking now. */
@@ -176,7 +223,7 @@ export class Listener {
     this.#buffer.append(pcm, mediaMs, origin);
     const itemId = this.#tellsSpeech ? (this.#itemId ?? this.#pending?.itemId) : undefined;
     if (itemId !== undefined) this.#events.push({ kind: "speech", itemId, pcm });
-    if (this.#options && !this.speaking && !this.#pending) {
+    if (this.#options && !this.speaking && !this.#pending && !this.#doubted) {
       // Voice is noticed after it began: keep what the prefix may need, and the detector's own delay.
       this.#buffer.forgetBefore(this.#buffer.endMs - this.#options.prefixMs - 1000);
     }
@@ -186,6 +233,7 @@ export class Listener {
 
   /** An engine that listens has understood this much of the utterance under way. */
   handleWords(itemId: string, text: string): void {
+    if (itemId === this.#doubted?.itemId) this.#words = { itemId, text };
     if (itemId !== this.#itemId) return;
     this.#words = { itemId, text };
     this.#judgePause();
@@ -193,7 +241,8 @@ export class Listener {
 
   /** What an engine has understood of the utterance under way; `undefined` before it said anything. */
   get words(): string | undefined {
-    return this.#words && this.#words.itemId === this.#itemId ? this.#words.text : undefined;
+    const itemId = this.#itemId ?? this.#doubted?.itemId;
+    return this.#words && this.#words.itemId === itemId ? this.#words.text : undefined;
   }
 
   handleTimeout(now: Milli): void {
@@ -221,8 +270,9 @@ export class Listener {
 
   /** Where the audio begins that is in no utterance yet: of silence, only its last second. */
   get openFromMs(): Milli {
-    const fromMs = this.#pending?.startMs ?? this.#uncommittedFrom();
-    const quiet = this.#options && this.#itemId === undefined && !this.#pending && !this.#endpointer.speaking;
+    const fromMs = this.#pending?.startMs ?? this.#doubted?.startMs ?? this.#uncommittedFrom();
+    const between = this.#itemId === undefined && !this.#pending && !this.#doubted && !this.#endpointer.speaking;
+    const quiet = this.#options && between;
     return quiet ? Math.max(fromMs, this.#buffer.endMs - 1000) : fromMs;
   }
 
@@ -237,6 +287,7 @@ export class Listener {
     const endMs = this.#buffer.endMs;
     const itemId = this.#itemId ?? this.#createItemId();
     this.#endpointer.reset();
+    this.#dropDoubted();
     const slice = this.#buffer.slice(startMs, endMs);
     const voiced = voicedBounds(slice.pcm);
     this.#itemId = undefined;
@@ -266,6 +317,7 @@ export class Listener {
   /** The client drops the utterance. */
   clear(): void {
     this.#endpointer.reset();
+    this.#dropDoubted();
     this.#itemId = undefined;
     this.#held = false;
     this.#pending = undefined;
@@ -282,14 +334,19 @@ export class Listener {
       if (event.kind === "started") this.#start(event.voicedStartMs);
       else if (event.kind !== "stopped") {
         if (this.announced) this.#events.push({ ...event, itemId: this.#itemId! });
+        else this.#heldPauseMs = event.kind === "paused" ? event.silenceMs : undefined;
       } else this.#stop(now, event.voicedStartMs, event.voicedEndMs);
     }
   }
 
   #start(voicedStartMs: Milli): void {
-    this.#startMs = Math.max(this.#committedMs, voicedStartMs - (this.#options?.prefixMs ?? 0), 0);
+    // What was doubted is not lost by what comes so soon after it.
+    const joinedMs = this.#doubted?.startMs ?? Infinity;
+    this.#dropDoubted();
+    this.#startMs = Math.max(this.#committedMs, Math.min(joinedMs, voicedStartMs - (this.#options?.prefixMs ?? 0)), 0);
     this.#itemId = this.#createItemId();
     this.#held = this.contested;
+    this.#heldPauseMs = undefined;
     this.#voicedFromMs = voicedStartMs;
     if (!this.#held) this.#events.push({ kind: "started", itemId: this.#itemId, audioStartMs: this.#startMs });
     if (!this.#tellsSpeech) return;
@@ -297,27 +354,30 @@ export class Listener {
     this.#events.push({ kind: "speech", itemId: this.#itemId, pcm });
   }
 
-  /** Nobody heard of it, and no later utterance begins with it. */
-  #dismiss(itemId: string, voicedEndMs: Milli): void {
-    this.#turnEnd.reset();
-    this.#itemId = undefined;
-    this.#held = false;
-    this.#committedMs = Math.max(this.#committedMs, voicedEndMs);
-    this.#events.push({ kind: "dismissed", itemId });
+  /** It goes into what comes next. */
+  #dropDoubted(): void {
+    if (this.#doubted) this.#events.push({ kind: "dismissed", itemId: this.#doubted.itemId, joined: true });
+    this.#doubted = undefined;
   }
 
   #stop(now: Milli, voicedFromMs: Milli, voicedEndMs: Milli): void {
     const itemId = this.#itemId;
     if (itemId === undefined) return;
-    if (this.#held) return this.#dismiss(itemId, voicedEndMs);
     this.#itemId = undefined;
     const silenceMs = this.#silenceMs;
-    const endMs = voicedEndMs + silenceMs;
     this.#turnEnd.reset();
-    this.#events.push({ kind: "stopped", itemId, audioEndMs: endMs });
-    const startMs = this.#startMs;
     const voicedStartMs = Math.max(voicedFromMs, this.#voicedFromMs);
-    this.#pending = { itemId, startMs, endMs, voicedStartMs, voicedEndMs, silenceMs, deadline: now + REPAIR_WAIT_MS };
+    const utterance = { itemId, startMs: this.#startMs, voicedStartMs, voicedEndMs, silenceMs };
+    if (!this.#held) return this.#end(now, utterance);
+    this.#held = false;
+    this.#doubted = utterance;
+    this.#events.push({ kind: "doubted", itemId });
+  }
+
+  #end(now: Milli, utterance: Doubted): void {
+    const endMs = utterance.voicedEndMs + utterance.silenceMs;
+    this.#events.push({ kind: "stopped", itemId: utterance.itemId, audioEndMs: endMs });
+    this.#pending = { ...utterance, endMs, deadline: now + REPAIR_WAIT_MS };
     this.#finishCommit(now);
   }
 

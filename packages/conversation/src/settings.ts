@@ -16,10 +16,10 @@ export function listenerOptions(session: Session): ListenerOptions | undefined {
   return { threshold: turn.threshold, prefixMs: turn.prefix_padding_ms, silenceMs: turn.silence_duration_ms };
 }
 
-/** How the caller takes the floor from the agent; `undefined`: not by speaking. */
+/** How the caller takes the floor; `undefined`: not by speaking. */
 export function floorOptions(session: Session): FloorOptions | undefined {
   const { turn_detection: turn, transcription } = session.audio.input;
-  if (!turn?.interrupt_response) return undefined;
+  if (!turn) return undefined;
   const numbers = session.sluice?.turn ?? turnNumberDefaults;
   return {
     threshold: turn.type === "server_vad" ? turn.threshold : 0.5,
@@ -29,6 +29,8 @@ export function floorOptions(session: Session): FloorOptions | undefined {
     restoreRampMs: numbers.restore_ramp_ms,
     stopAfterMs: numbers.stop_after_ms,
     decideByMs: numbers.decide_by_ms,
+    interrupts: turn.interrupt_response,
+    dismisses: numbers.dismiss_noise,
     language: transcription?.language,
   };
 }

@@ -331,9 +331,9 @@ export interface SluiceTurnEvent extends ServerEventOf<"sluice.turn"> {
   };
 }
 
-/** The caller's voice while the agent spoke: whether the agent stopped, why, and when; times from the first voiced sample. */
+/** The caller's voice: whether the agent stopped, or its silence was not broken (`dismiss`), why, and when; times from the first voiced sample. */
 export interface SluiceFloorEvent extends ServerEventOf<"sluice.floor"> {
-  readonly decision: "stop" | "continue";
+  readonly decision: "stop" | "continue" | "dismiss";
   readonly reason: "speech" | "words" | "hum" | "noise" | "short";
   /** `null`: the agent did not become softer first. */
   readonly ducked_after_ms: number | null;

@@ -125,6 +125,7 @@ const turnNumbers = z.object({
   restore_ramp_ms: z.int().min(0).max(2000).exactOptional(),
   stop_after_ms: z.int().min(0).max(2000).exactOptional(),
   decide_by_ms: z.int().min(100).max(2000).exactOptional(),
+  dismiss_noise: z.boolean().exactOptional(),
 });
 
 /** Parses the `session` member of a client's request. */

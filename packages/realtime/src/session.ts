@@ -201,7 +201,7 @@ export function withoutKeys({ authorization: _, headers: __, ...tool }: McpTool)
   return tool;
 }
 
-/** How the caller takes the floor while the agent speaks; milliseconds. */
+/** How the caller takes the floor; milliseconds. */
 export interface TurnNumbers {
   /** Voice heard before the agent gets softer. */
   readonly duck_after_ms: number;
@@ -214,6 +214,8 @@ export interface TurnNumbers {
   readonly stop_after_ms: number;
   /** After the first voiced sample, when all that is not clear has been decided too. */
   readonly decide_by_ms: number;
+  /** Whether a cough or a hum that nobody hears words in is no turn while the agent is silent. */
+  readonly dismiss_noise: boolean;
 }
 
 /** What `sluice.turn` means as long as nobody says otherwise. */
@@ -224,6 +226,7 @@ export const turnNumberDefaults: TurnNumbers = {
   restore_ramp_ms: 120,
   stop_after_ms: 90,
   decide_by_ms: 200,
+  dismiss_noise: true,
 };
 
 /** What `turn_detection: {"type": "server_vad"}` means. */

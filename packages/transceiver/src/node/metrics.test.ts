@@ -22,12 +22,14 @@ test("what engines will probably take is shown by stage and quantile, times in s
   assert.ok(!text.includes('stage="sttFinal"'), "nothing is shown of what was never seen");
 });
 
-test("every voice over the agent is counted, also the one that was passed over", async () => {
+test("every voice over the agent is counted, also the one that was passed over, and the one that was no turn", async () => {
   const metrics = new Metrics(() => 0);
-  const decision = { duckedAfterMs: 40, decidedAfterMs: 200, voicedMs: 180 };
-  metrics.handleDecision({ ...decision, stop: false, reason: "hum" });
-  metrics.handleDecision({ ...decision, stop: true, reason: "speech" });
+  const times = { duckedAfterMs: 40, decidedAfterMs: 200, voicedMs: 180 };
+  metrics.handleDecision({ ...times, decision: "continue", reason: "hum" });
+  metrics.handleDecision({ ...times, decision: "stop", reason: "speech" });
+  metrics.handleDecision({ ...times, decision: "dismiss", reason: "noise" });
   const text = await metrics.render();
+  assert.match(text, /floor_decisions_total\{decision="dismiss",reason="noise"\} 1/);
   assert.match(text, /floor_decisions_total\{decision="continue",reason="hum"\} 1/);
   assert.match(text, /floor_decisions_total\{decision="stop",reason="speech"\} 1/);
 });

@@ -53,7 +53,7 @@ export class Metrics {
     });
     this.#decisions = new Counter({
       name: "floor_decisions_total",
-      help: "Voice of the caller while the agent had the floor: what stopped the agent, and what was passed over, and why.",
+      help: "Voice of the caller: what stopped the agent, over what it went on, what was no turn while it was silent, and why.",
       labelNames: ["decision", "reason"],
       registers,
     });
@@ -122,8 +122,8 @@ export class Metrics {
     for (const [origin, count] of Object.entries(frames)) this.#frames.inc({ origin }, count);
   }
 
-  handleDecision({ stop, reason }: FloorDecision): void {
-    this.#decisions.inc({ decision: stop ? "stop" : "continue", reason });
+  handleDecision({ decision, reason }: FloorDecision): void {
+    this.#decisions.inc({ decision, reason });
   }
 
   /** The text of `/metrics`. */
