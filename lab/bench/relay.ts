@@ -248,18 +248,23 @@ simple-log\npidfile=${folder}/turn.pid\nuserdb=${folder}/turn.db\n`,
   });
   await Promise.race([failed, sleep(1500)]);
   if (child.exitCode !== null) throw new Error(`coturn ended with ${child.exitCode}`);
-  let opened = false;
+  let openedAt: number | undefined;
   const prepare = async () => {
-    if (!opened) await openChannels(port);
-    opened = true; // for ten minutes
+    if (openedAt !== undefined && performance.now() - openedAt < CHANNEL_MS) return;
+    await openChannels(port, openedAt === undefined ? ALLOCATE : REFRESH);
+    openedAt = performance.now();
   };
   return { name: "coturn", port, process: child, prepare, channel: TURN_CHANNEL };
 }
 
 const TURN_CHANNEL = 0x4000;
+/** Half of what an allocation and a channel last. */
+const CHANNEL_MS = 300_000;
+const ALLOCATE = 0x0003;
+const REFRESH = 0x0004;
 
-/** Allocates for every source port of the load, and binds the channel to the sink (RFC 8656 sections 7 and 12). */
-async function openChannels(port: number): Promise<void> {
+/** Allocates for every source port of the load, or once more, and binds the channel to the sink (RFC 8656 sections 7, 8 and 12). */
+async function openChannels(port: number, allocate: typeof ALLOCATE | typeof REFRESH): Promise<void> {
   const cookie = 0x2112a442;
   const request = (type: number, ...attributes: Buffer[]) => {
     const body = Buffer.concat(attributes);
@@ -285,7 +290,7 @@ async function openChannels(port: number): Promise<void> {
     const socket = createSocket("udp4").bind(FIRST_PORT + flow, HOST);
     await once(socket, "listening");
     for (const [type, ...attributes] of [
-      [0x0003, attribute(0x0019, Buffer.of(17, 0, 0, 0))], // Allocate: UDP
+      [allocate, ...(allocate === ALLOCATE ? [attribute(0x0019, Buffer.of(17, 0, 0, 0))] : [])], // UDP
       [0x0009, attribute(0x000c, channel), attribute(0x0012, peer)], // ChannelBind
     ] as [number, ...Buffer[]][]) {
       socket.send(request(type, ...attributes), port, HOST);
