@@ -185,10 +185,10 @@ export class WebRtcSession implements Link {
   pollTimeout(): Milli | undefined {
     if (this.#ended) return undefined;
     const { uplink, downlink } = this.#options;
-    const ice = this.#ice.pollTimeout() ?? Infinity;
-    if (!this.#connected) return Math.min(ice, this.#dtls.pollTimeout() ?? Infinity, this.#handshakeDeadline);
+    const path = Math.min(this.#ice.pollTimeout() ?? Infinity, this.#dtls.pollTimeout() ?? Infinity);
+    if (!this.#connected) return Math.min(path, this.#handshakeDeadline);
     return Math.min(
-      ice,
+      path,
       uplink.pollTimeout() ?? Infinity,
       downlink.pollTimeout() ?? Infinity,
       this.#sctp?.pollTimeout() ?? Infinity,
