@@ -93,8 +93,8 @@ async function breakSilence(kind: CallerSound["kind"], count: number, session: S
 }
 
 test("while the agent is silent, every short word is a turn, whole, and told of before it is over", async () => {
-  const spoken = [...(await breakSilence("word", 28)), ...(await breakSilence("stop", 4))];
-  assert.equal(spoken.length, 32);
+  const spoken = [...(await breakSilence("word", 14)), ...(await breakSilence("stop", 2))];
+  assert.equal(spoken.length, 16);
   for (const { name, turns, pcm, voicedOnsetMs } of spoken) {
     assert.equal(turns.length, 1, name);
     const [{ fromMs, toMs, startedAfterMs, committedAfterMs = 0 } = assert.fail()] = turns;
@@ -105,7 +105,7 @@ test("while the agent is silent, every short word is a turn, whole, and told of 
 
 for (const kind of ["cough", "mhm"] as const) {
   test(`while the agent is silent, a ${kind === "mhm" ? '"mhm"' : kind} is no turn, and only \`sluice.floor\` tells of it`, async () => {
-    const told = (await breakSilence(kind, 6)).flatMap(({ events, decisions }) => {
+    const told = (await breakSilence(kind, 4)).flatMap(({ events, decisions }) => {
       assert.deepEqual(
         events.filter((type) => type !== "sluice.floor"),
         [],
@@ -114,13 +114,13 @@ for (const kind of ["cough", "mhm"] as const) {
     });
     assert.ok(told.length > 0 && told.every((decision) => decision === "dismiss"), `${told}`);
     const turn = { sluice: { timeline: true, turn: { dismiss_noise: false } } };
-    const before = await breakSilence(kind, 6, turn);
+    const before = await breakSilence(kind, 4, turn);
     assert.equal(before.filter(({ turns }) => turns.length > 0).length, told.length, "with the setting off it is one");
   });
 }
 
 test("a cough takes nothing away from the sentence after it", async () => {
-  for (const { name, turns, pcm, voicedOnsetMs } of await breakSilence("cough-sentence", 4)) {
+  for (const { name, turns, pcm, voicedOnsetMs } of await breakSilence("cough-sentence", 3)) {
     const { fromMs, toMs } = turns.at(-1) ?? assert.fail(name);
     assert.ok(fromMs <= 0 && toMs >= pcm.length / 24 - voicedOnsetMs, `${name}: ${fromMs} to ${toMs} ms`);
   }

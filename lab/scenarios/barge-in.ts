@@ -91,6 +91,9 @@ export interface Turn {
 /** The agent has spoken for this long when the caller begins, and up to a frame and a window more. */
 const AGENT_ALONE_MS = 1200;
 const AFTERWARDS_MS = 2200;
+/** A silent agent needs no time to speak, and a turn is over after 500 ms. */
+const SILENT_ALONE_MS = 400;
+const SILENT_AFTERWARDS_MS = 900;
 /** A microphone is never silent: -66 dB of noise. */
 const MICROPHONE_NOISE = 16;
 /** Windows of several callers are run together: what that may cost (docs/decisions/0002-vad.md), and the run. */
@@ -143,8 +146,11 @@ class VirtualCall {
     const { seed, sound, loss, delayMs = 0 } = options;
     this.#options = options;
     this.#random = createRandom(seed);
-    this.#beginsAt = AGENT_ALONE_MS + this.#random() * 160; // every phase of frames of 20 and windows of 32 ms
-    this.#endsAt = this.#beginsAt + sound.length / SAMPLES_PER_MS + AFTERWARDS_MS;
+    const [aloneMs, afterwardsMs] = options.silent
+      ? [SILENT_ALONE_MS, SILENT_AFTERWARDS_MS]
+      : [AGENT_ALONE_MS, AFTERWARDS_MS];
+    this.#beginsAt = aloneMs + this.#random() * 160; // every phase of frames of 20 and windows of 32 ms
+    this.#endsAt = this.#beginsAt + sound.length / SAMPLES_PER_MS + afterwardsMs;
     this.#microphone = this.#record();
     this.#reflections = options.echo ? reflections(options.echo, createRandom(seed)) : [];
     const ids = { next: 0 };
