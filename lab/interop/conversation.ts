@@ -20,6 +20,8 @@ export interface ConversationFigures {
   /** Shares of words that were not understood: by Sluice, by the client. */
   readonly prompt_wer: number;
   readonly answer_wer: number;
+  /** The words that the client heard. */
+  readonly heard: string;
   readonly events: number;
   /** What the network lost, both ways, in packets. */
   readonly lost: number;
@@ -76,12 +78,14 @@ export async function converse(
     const heard = readFileSync(file("heard.raw"));
     const ear = new Int16Array(heard.buffer.slice(heard.byteOffset, heard.byteOffset + (heard.length & ~1)));
     const missing = EXPECTED.filter((type) => !events.some((event) => event.type === type));
-    const answer_wer = wordErrors(wordsOf(ANSWER), transcribeTones(ear, 48_000).split(" ")).rate;
+    const words = transcribeTones(ear, 48_000);
+    const answer_wer = wordErrors(wordsOf(ANSWER), words.split(" ")).rate;
     return {
       works: missing.length === 0 && answer_wer < 1,
       setup_ms: Math.round(setup_ms),
       prompt_wer: wordErrors(wordsOf(PROMPT), wordsOf(transcript)).rate,
       answer_wer,
+      heard: words,
       events: events.length,
       lost: between.lost(),
       missing,

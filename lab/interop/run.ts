@@ -144,7 +144,8 @@ async function measureClient(peer: Peer, url: string, loss: number): Promise<Par
     );
     if (typeof row === "string") rows.push({ works: false, missing: row });
     else {
-      const { works, setup_ms, prompt_wer, answer_wer, missing } = row;
+      const { works, setup_ms, prompt_wer, answer_wer, heard, missing } = row;
+      if (answer_wer > 0) console.error(`  heard: ${heard}`);
       if (missing.length > 0) console.error(`  not received: ${missing.join(", ")}`);
       rows.push({ works, setup_ms, prompt_wer, answer_wer });
     }

@@ -197,10 +197,10 @@ test("our last flight goes again without being asked for, until the peer shows t
   assert.equal(flights, 2);
   // Nothing of it comes back: it ends.
   for (let due = server.pollTimeout(); due !== undefined; due = server.pollTimeout()) {
-    assert(due - establishedAt < 2_000);
+    assert(due - establishedAt < 6_000);
     server.handleTimeout(due);
   }
-  assert.equal(flights, 4);
+  assert.equal(flights, 7);
   assert(sizes.every((size) => size <= 1_200));
 });
 

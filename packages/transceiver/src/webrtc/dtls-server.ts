@@ -97,7 +97,7 @@ const RETRANSMIT_MAX_MS = 1_600;
 /** The peer's resent messages make us resend no more often than this. */
 const RESEND_INTERVAL_MS = 20;
 /** Our last flight is sent again by our timer until the peer shows that it has it: it would ask after 1 s, OpenSSL's timer. */
-const MAX_LAST_REPEATS = 3;
+const MAX_LAST_REPEATS = 6; // 4.7 s
 /** Our last flight, asked for again: BoringSSL asks when it gets it twice, so that this must have an end. */
 const MAX_LAST_RESENDS = 8;
 const MAX_EARLY_RECORDS = 8;
