@@ -120,6 +120,7 @@ export class Caller {
 
   async #connect(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => {}); // it may fail before there is an answer, and so before anybody waits for it
     const late = setTimeout(
       () => reject(new Error(`not connected in ${CONNECT_MS} ms: ${this.#peer.state()}`)),
       CONNECT_MS,

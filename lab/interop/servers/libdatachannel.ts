@@ -25,6 +25,8 @@ await answerOffers(
       peer.onStateChange((state) => {
         if (state === "closed" || state === "failed" || state === "disconnected") peer.close();
       });
-      peer.setRemoteDescription(offer, "offer");
+      // It learns where the caller is from its checks: a check of its own that is there before its answer is makes the
+      // caller, which is libjuice too, fail now and then.
+      peer.setRemoteDescription(offer.replace(/^a=(candidate:.*|end-of-candidates)\r?\n/gm, ""), "offer");
     }),
 );
