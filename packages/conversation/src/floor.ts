@@ -84,11 +84,13 @@ interface Burst {
 }
 
 /** A window this sure of voice less than the threshold still is voice, when it sounds as a voice does. */
-const LIKELY = 0.06;
+const LIKELY = 0.04;
 const HYSTERESIS = 0.15;
 const CERTAIN = 0.9;
 /** How a window sounds: see `prosody.ts`. */
 const STEADY = 0.7;
+const STEADY_OVER_AGENT = 0.62;
+const STEADY_ON = 0.55;
 const PERIODIC = 0.4;
 /** Through closed lips: nothing where an open mouth resonates, and little above. */
 const CLOSED_VOWEL_DB = -12;
@@ -256,7 +258,9 @@ export class Floor {
     if (probability >= (this.#burst ? threshold - HYSTERESIS : threshold)) return true;
     // A hum may sink below what the detector takes for voice: while it goes on, its sound is enough.
     const likely = this.#burst !== undefined || probability >= LIKELY;
-    return likely && loud && prosody !== undefined && prosody.periodicity >= STEADY;
+    // Over the agent, a murmur ("no", "now") may waver as it begins: to be softer for nothing costs little.
+    const steady = this.#agentSpeaks ? (this.#burst ? STEADY_ON : STEADY_OVER_AGENT) : STEADY;
+    return likely && loud && prosody !== undefined && prosody.periodicity >= steady;
   }
 
   #hearVoice(now: Milli, window: VoiceWindow, loudDb: number): void {
