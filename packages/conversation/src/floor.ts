@@ -84,7 +84,7 @@ interface Burst {
 }
 
 /** A window this sure of voice less than the threshold still is voice, when it sounds as a voice does. */
-const LIKELY = 0.04;
+const LIKELY = 0.06;
 const HYSTERESIS = 0.15;
 const CERTAIN = 0.9;
 /** How a window sounds: see `prosody.ts`. */
