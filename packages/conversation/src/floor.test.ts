@@ -242,6 +242,21 @@ test("voices too short to be any add up, as of one that a line tears to pieces",
   ]);
 });
 
+test("a murmur that wavers, as words begin with, softens the agent, and is no voice while the agent is silent", () => {
+  const murmur: Sound = { ...HUM, probability: 0.14, prosody: { ...HUM.prosody!, periodicity: 0.64 } };
+  const wavering: Sound = { ...murmur, prosody: { ...murmur.prosody!, periodicity: 0.57 } };
+  const sounds = [...times(10, QUIET), murmur, wavering, ...times(4, WORD)];
+  assert.equal(hear(new Floor(options), sounds)[0]?.kind, "duck");
+  const ducks = hear(new Floor(options), sounds).filter(({ kind }) => kind === "duck");
+  const plain = hear(new Floor(options), [...times(12, QUIET), ...times(4, WORD)]).filter(
+    ({ kind }) => kind === "duck",
+  );
+  // `at` counts from the first window of probability 0.2: the murmur is two windows earlier.
+  assert.equal(plain[0]!.at - ducks[0]!.at, 2 * WINDOW);
+  const silent = hear(new Floor(options), [...times(10, QUIET), ...times(8, wavering)], { agentSpeaks: false });
+  assert.deepEqual(silent, []);
+});
+
 test("a caller who may not interrupt is not judged", () => {
   assert.deepEqual(hear(new Floor(undefined), times(20, WORD)), []);
 });
