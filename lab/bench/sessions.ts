@@ -51,6 +51,12 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
     if (othersPercent > 15) {
       console.log(`other programs took ${othersPercent.toFixed(0)} % of a core meanwhile: every figure is too high`);
     }
+    const waitedPercent = (loaded.waitedMs / loaded.elapsedMs) * 100;
+    if (waitedPercent > 1) {
+      console.log(
+        `the server's thread waited for its core ${waitedPercent.toFixed(1)} % of the time: so did its packets`,
+      );
+    }
     const cpuPercent = (loaded.cpuMs / loaded.elapsedMs) * 100;
     const perSession = cpuPercent / sessions;
     const row = {
@@ -58,6 +64,7 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
       sessions,
       transport_only: transportOnly,
       cpu_percent: cpuPercent,
+      waited_percent: waitedPercent,
       rss_mb: loaded.rssMb,
       packets_in_per_s: (loaded.received / loaded.elapsedMs) * 1000,
       packets_out_per_s: (loaded.sent / loaded.elapsedMs) * 1000,

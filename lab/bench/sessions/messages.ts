@@ -28,6 +28,8 @@ export type ServerReport =
       readonly kind: "measured";
       readonly elapsedMs: number;
       readonly cpuMs: number;
+      /** How long its main thread could have run and did not, as others had its core; NaN where the system does not tell. */
+      readonly waitedMs: number;
       readonly rssMb: number;
       readonly received: number;
       readonly sent: number;

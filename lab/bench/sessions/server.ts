@@ -1,6 +1,7 @@
 /** The transceiver under load, in a process of its own: as `sluice start` runs it, with an agent of fixed speech. */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
@@ -45,7 +46,7 @@ process.once("message", async (request: ServerRequest) => {
   const quic = transport === "webtransport" ? loadQuicEngine() : undefined;
   if (quic && !quic.engine) throw new Error(quic.reason);
   const server = await (transportOnly ? serveTransport(agent, quic?.engine) : serveCalls(agent, quic?.engine));
-  let from = { at: now(), cpu: process.cpuUsage(), ...(await server.counts()), ...turns };
+  let from = { at: now(), cpu: process.cpuUsage(), waited: waitedMs(), ...(await server.counts()), ...turns };
   let endProfile: (() => Promise<Dominant>) | undefined;
   const measure = async (profile: boolean): Promise<ServerReport> => {
     const cpu = process.cpuUsage(from.cpu);
@@ -55,6 +56,7 @@ process.once("message", async (request: ServerRequest) => {
     const measured = {
       elapsedMs,
       cpuMs: (cpu.user + cpu.system) / 1000,
+      waitedMs: waitedMs() - from.waited,
       rssMb: process.memoryUsage.rss() / 1e6,
       received: received - from.received,
       sent: sent - from.sent,
@@ -64,7 +66,16 @@ process.once("message", async (request: ServerRequest) => {
       interrupted: turns.interrupted - from.interrupted,
     };
     endProfile = profile ? await startProfile() : undefined;
-    from = { at: now(), cpu: process.cpuUsage(), received, sent, sendErrors, pacingErrorMsP99, ...turns };
+    from = {
+      at: now(),
+      cpu: process.cpuUsage(),
+      waited: waitedMs(),
+      received,
+      sent,
+      sendErrors,
+      pacingErrorMsP99,
+      ...turns,
+    };
     return { kind: "measured", ...measured, dominant };
   };
   process.on("message", (next: ServerRequest) => {
@@ -209,6 +220,15 @@ function withoutDecoding(opus: OpusCodec): OpusCodec {
   const frame = new Int16Array(480);
   const decoder = { decode: () => frame, decodeFec: () => frame, conceal: () => frame, free() {} };
   return { ...opus, createDecoder: async () => decoder };
+}
+
+/** Of the main thread, since it began (Linux, `proc_pid_schedstat`). */
+function waitedMs(): number {
+  try {
+    return Number(readFileSync(`/proc/${process.pid}/task/${process.pid}/schedstat`, "utf8").split(" ")[1]) / 1e6;
+  } catch {
+    return Number.NaN;
+  }
 }
 
 function report(message: ServerReport): void {

@@ -1,6 +1,6 @@
 /**
  * What V8 does beside us. It collects garbage and compiles on up to four threads of its own; where they share a core with the
- * one that carries the packets, a kernel that preempts by its tick (4 ms at 250 Hz) runs each of them in turn: 16 ms without a packet.
+ * one that carries the packets, a kernel that preempts by its tick (4 ms at 250 Hz) may run each of them in turn: 16 ms without a packet.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { constants, setPriority } from "node:os";
