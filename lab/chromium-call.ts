@@ -6,7 +6,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SpeechToSpeech, TurnTimeline } from "@sluice/conversation";
-import { createScriptedVad } from "@sluice/engines";
 import type { NetworkProfile } from "@sluice/netem";
 import type { ServerEvent } from "@sluice/realtime";
 import { createKeyRing, createServerId, generateKey } from "@sluice/routing";
@@ -21,6 +20,7 @@ import type { HeardCall } from "./score.ts";
 import type { CallInHand } from "./script.ts";
 import { resample } from "./speech.ts";
 import { SPEAKING_MICROPHONE, servePage } from "./stranger-page.ts";
+import { createToneVad } from "./tone-speech/engines.ts";
 
 /** Pipes whose packets the proxy can harm. */
 export const REAL_PIPES = ["webrtc", "webtransport"] as const;
@@ -123,7 +123,7 @@ async function serve({ seed, network, speech, pipe }: RealCallOptions) {
     apiKey: undefined,
     keyRing: createKeyRing([generateKey(randomBytes, 0)]),
     serverId: createServerId(1, 1),
-    engines: { vad: createScriptedVad(), speech },
+    engines: { vad: createToneVad(), speech },
     model: "tones",
     version: "0",
     staticDir: undefined,

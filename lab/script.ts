@@ -5,10 +5,13 @@
 import { createDelays, createRandom } from "@sluice/engines";
 import { type NetworkProfile, networkProfile } from "@sluice/netem";
 import type { CallEvent } from "./call.ts";
+import { cough, hum } from "./noises.ts";
 import { CALLER } from "./profiles/inference.ts";
 import type { SaidTurn } from "./score.ts";
 import { concatenate, silence } from "./speech.ts";
 import { speakTones } from "./tone-speech/voice.ts";
+
+const NOISES = { cough, mhm: hum };
 
 /** One thing that happens in a conversation. */
 export type Step =
@@ -18,8 +21,8 @@ export type Step =
   | { readonly listen: true }
   /** The caller says this into the answer, so long after it began. */
   | { readonly interrupt: string; readonly afterMs: number }
-  /** A burst of noise, so long after the answer began. */
-  | { readonly coughMs: number; readonly afterMs: number }
+  /** The caller coughs or hums a "mhm", so long after the answer began. */
+  | { readonly noise: keyof typeof NOISES; readonly afterMs: number }
   /** The network becomes another one, by another address or port where told. */
   | { readonly network: string; readonly by?: "address" | "port" }
   /** Nothing comes through, to the ear alone or both ways, for so long. */
@@ -48,7 +51,7 @@ export interface CallInHand {
 /** What the caller did. */
 export interface Performed {
   readonly said: readonly SaidTurn[];
-  /** When it coughed. */
+  /** When it coughed or hummed. */
   readonly coughs: readonly number[];
 }
 
@@ -104,7 +107,10 @@ export function createScript(script: readonly Step[], { seed, network: first, is
       } else if ("interrupt" in step) {
         const { pcm, words } = speakWith(step.interrupt, hesitate);
         said.push(await finish(call, await call.sayInto(pcm, step.afterMs, ANSWER_WITHIN_MS), pcm, words, true));
-      } else coughs.push(await call.sayInto(cough(step.coughMs, random), step.afterMs, ANSWER_WITHIN_MS));
+      } else {
+        const pcm = NOISES[step.noise](Math.floor(random() * 2 ** 31));
+        coughs.push(await call.sayInto(pcm, step.afterMs, ANSWER_WITHIN_MS));
+      }
     }
     await call.sleep(AFTER_MS);
     return { said, coughs };
@@ -157,12 +163,4 @@ async function listen(call: CallInHand): Promise<void> {
     if ((begun || count("response.created") > created) && over() >= count("response.created")) break;
   }
   await call.sleep(300);
-}
-
-/** A cough: noise that swells and fades, loud as voice. */
-function cough(ms: number, random: () => number): Int16Array {
-  return Int16Array.from({ length: Math.round(ms * 24) }, (_, at) => {
-    const envelope = Math.sin((Math.PI * at) / (ms * 24)) ** 0.5;
-    return Math.round((random() - 0.5) * 12_000 * envelope);
-  });
 }

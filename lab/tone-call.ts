@@ -6,13 +6,13 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { SAMPLE_RATE } from "@sluice/conversation";
-import { createScriptedVad, type Quantiles } from "@sluice/engines";
+import type { Quantiles } from "@sluice/engines";
 import { createKeyRing, createServerId, generateKey } from "@sluice/routing";
 import { serveTransceiver } from "@sluice/transceiver";
 import { launchChromium } from "../test/chromium.ts";
 import { deviceLatency, EAR_RATE, installEar, takeRecording } from "./ear.ts";
 import { microphoneWav, silence } from "./speech.ts";
-import { createToneAgent } from "./tone-speech/engines.ts";
+import { createToneAgent, createToneVad } from "./tone-speech/engines.ts";
 import { type HeardWord, hearTones } from "./tone-speech/listen.ts";
 import { speakTones, WORD_MS } from "./tone-speech/voice.ts";
 
@@ -68,7 +68,7 @@ export async function measureToneCall(turns: number): Promise<ToneTurn[]> {
     apiKey: undefined,
     keyRing: createKeyRing([generateKey(randomBytes, 0)]),
     serverId: createServerId(1, 1),
-    engines: { vad: createScriptedVad(), speech: createToneAgent({ profile, seed: 1, reply: () => REPLY }) },
+    engines: { vad: createToneVad(), speech: createToneAgent({ profile, seed: 1, reply: () => REPLY }) },
     model: "tones",
     version: "0",
     staticDir: join(import.meta.dirname, "..", "console", "dist"),

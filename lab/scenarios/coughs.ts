@@ -1,18 +1,18 @@
-/** The caller coughs into the answer. */
+/** The caller coughs and hums into the answer. */
 import type { Scenario } from "../scenario.ts";
 
 /** See the file's head. */
 export const scenario: Scenario = {
   name: "coughs",
-  about: "the caller coughs into the answer, and the voice detector, which knows loudness alone, takes it for voice",
+  about: "the caller coughs and hums into the answer, and the voice detector is in doubt",
   network: "good-wifi",
   inference: "fast",
   script: [
     { say: "what is the news today" },
-    { coughMs: 180, afterMs: 900 },
+    { noise: "cough", afterMs: 900 },
     { listen: true },
     { say: "and what more" },
-    { coughMs: 220, afterMs: 700 },
+    { noise: "mhm", afterMs: 700 },
     { listen: true },
   ],
   check: ({ stoppedByCough, answer }) => [

@@ -5,11 +5,19 @@ import {
   type SpeechToSpeech,
   type TextToSpeech,
   type TtsEvent,
+  type VadEngine,
 } from "@sluice/conversation";
 import { createCascade, createDelays, createRandom, createScriptedLlm, createScriptedStt } from "@sluice/engines";
 import type { InferenceProfile } from "../profiles/inference.ts";
-import { transcribeTones } from "./listen.ts";
+import { tonePurity, transcribeTones } from "./listen.ts";
 import { GAP_MS, speakTones } from "./voice.ts";
+
+/** Quieter is silence, of full scale. */
+const LOUD = 0.01;
+/** Noise has a thirtieth of its energy in the tones; words have most, also where one chord becomes the other. */
+const PURE = 0.4;
+/** Silero's median is 0.12 for the coughs of `noises.ts` and 0.63 for its hums. */
+const DOUBT = 0.4;
 
 /** Settings of {@link createToneAgent}; its `sttFinal` runs from the moment at which it is told that the utterance is over. */
 export interface ToneAgentOptions {
@@ -47,6 +55,20 @@ export function createToneEngines({ profile, seed, reply, sleep }: ToneAgentOpti
 /** An agent of all three. */
 export function createToneAgent(options: ToneAgentOptions): SpeechToSpeech {
   return createCascade({ ...createToneEngines(options), fallbackTts: async () => undefined });
+}
+
+/** Voice activity as tone words have it: certain of them, and in doubt about any other sound, as real detectors are about coughs. */
+export function createToneVad(): VadEngine {
+  const detect = async (window: Float32Array) => {
+    const pcm = Int16Array.from(window, (sample) => Math.round(sample * 32_767));
+    const loudness = Math.sqrt(window.reduce((sum, sample) => sum + sample * sample, 0) / window.length);
+    if (loudness < LOUD) return 0.01;
+    return tonePurity(pcm, 16_000) > PURE ? 0.99 : DOUBT;
+  };
+  return {
+    open: () => ({ sampleRate: 16_000, windowSize: 512, detect, reset: () => {}, close: () => {} }),
+    close: async () => {},
+  };
 }
 
 /** A voice of tone words. Each piece is ready when a voice of this rate has made it. */

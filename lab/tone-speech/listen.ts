@@ -69,6 +69,17 @@ export function hearTones(pcm: Int16Array, { sampleRate = 24_000, exact = true }
   return words;
 }
 
+/** How much of the energy of `pcm` (32 ms) is in the tones that words are made of, 0 to 1. */
+export function tonePurity(pcm: Int16Array, sampleRate: number): number {
+  const size = Math.round((BLOCK_MS * sampleRate) / 1000);
+  const total = blockEnergies(pcm, pcm.length, 1)[0]!;
+  const power = TONES.reduce(
+    (sum, hz) => sum + windowPowers(pcm, size, WINDOW_BLOCKS, (2 * Math.PI * hz) / sampleRate)[0]!,
+    0,
+  );
+  return total === 0 ? 0 : Math.min(1, (power * 2) / (size * WINDOW_BLOCKS) / total);
+}
+
 /** Only what was said, for recognition. */
 export function transcribeTones(pcm: Int16Array, sampleRate = 24_000): string {
   return hearTones(pcm, { sampleRate, exact: false })
