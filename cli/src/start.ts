@@ -10,7 +10,6 @@ import {
   serveTransceiver,
   type TransceiverOptions,
   UdpPortInUse,
-  yieldBackground,
 } from "@sluice/transceiver";
 import { pino } from "pino";
 import { createAgent } from "./agent.ts";
@@ -118,7 +117,6 @@ async function serve(settings: StartSettings, place: Place, version: string) {
   const agent = createAgent(settings, process.env, tts);
   const tracing = await createTracing(process.env, version);
   const quic = loadQuicEngine();
-  yieldBackground();
   const transceiver = await serveTransceiver({
     ...place,
     host: settings.host,

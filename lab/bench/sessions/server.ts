@@ -15,7 +15,6 @@ import {
   type QuicEngine,
   serveTransceiver,
   serveWebRtc,
-  yieldBackground,
 } from "@sluice/transceiver";
 import pino from "pino";
 import { WebTransportServer } from "../../../packages/transceiver/src/node/webtransport-server.ts";
@@ -42,7 +41,6 @@ interface Server {
 process.once("message", async (request: ServerRequest) => {
   if (request.kind !== "start") return;
   const { transport, transportOnly, agent } = request;
-  yieldBackground(); // as `sluice start` does
   const quic = transport === "webtransport" ? loadQuicEngine() : undefined;
   if (quic && !quic.engine) throw new Error(quic.reason);
   const server = await (transportOnly ? serveTransport(agent, quic?.engine) : serveCalls(agent, quic?.engine));

@@ -1,6 +1,5 @@
 /** Terminates media and runs conversations. */
 export { loadOpus, type OpusCodec } from "./media/opus.ts";
-export { yieldBackground } from "./node/background.ts";
 export type { CallEngines } from "./node/call.ts";
 export { PortInUse, type TlsOptions } from "./node/http.ts";
 export { loadQuicEngine, type QuicEngineLoading } from "./node/quic-engine.ts";
