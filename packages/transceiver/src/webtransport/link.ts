@@ -351,15 +351,14 @@ export class WebTransportLink implements Link, SessionListener {
   }
 
   #rankAll(): void {
-    for (const { stream } of this.#utterances.values()) {
-      if (stream !== undefined) this.#session.setPriority(stream, this.#rank);
-    }
+    for (const { stream } of this.#utterances.values()) if (stream !== undefined) this.#rank(stream);
   }
 
   /** The events of an answer are as long as a second of its speech: where that matters, they and it take turns. */
-  get #rank(): number {
-    if (!this.#isNarrow) return Math.max(1, EVENT_PRIORITY - this.#utteranceCount);
-    return this.#aheadUntil === undefined ? EVENT_PRIORITY : EVENT_PRIORITY + 1;
+  #rank(utterance: QuicStream): void {
+    const behind = Math.max(1, EVENT_PRIORITY - this.#utteranceCount);
+    const among = this.#aheadUntil === undefined ? EVENT_PRIORITY : EVENT_PRIORITY + 1;
+    this.#session.setPriority(utterance, this.#isNarrow ? among : behind);
   }
 
   /** Opens the event stream, as soon as the client lets us. */
@@ -384,8 +383,9 @@ export class WebTransportLink implements Link, SessionListener {
   #openUtterances(): void {
     for (const utterance of this.#utterances.values()) {
       if (utterance.stream !== undefined) continue;
-      const stream = this.#session.openStream("unidirectional", this.#rank);
+      const stream = this.#session.openStream("unidirectional");
       if (stream === undefined) return;
+      this.#rank(stream);
       utterance.open(stream);
     }
   }

@@ -267,10 +267,7 @@ export interface QuicEndpoint {
   finish(connection: QuicConnection, stream: QuicStream): boolean;
   /** Ends a stream at once (RESET_STREAM): what was not sent never is. False: it ended already. */
   reset(connection: QuicConnection, stream: QuicStream, code: number): boolean;
-  /**
-   * Higher goes first, equals take turns; -2^31 to 2^31 - 1, 0 for a new stream. A stream that waits for its turn has it with
-   * the priority from before.
-   */
+  /** Higher goes first, equals take turns; -2^31 to 2^31 - 1, 0 for a new stream. */
   setPriority(connection: QuicConnection, stream: QuicStream, priority: number): boolean;
   /** Reads up to `maxBytes`, default 64 KiB. `undefined`: the stream ended, was stopped, or its connection is closed. */
   read(connection: QuicConnection, stream: QuicStream, maxBytes?: number): QuicRead | undefined;
