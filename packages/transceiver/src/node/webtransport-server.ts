@@ -412,7 +412,6 @@ export class WebTransportServer {
           opensEvents: claims.events === "server",
           limits: webTransportLinkDefaults,
           counters: this.#counters,
-          roundTripMs: () => this.#endpoint.connectionStats(connection)?.rttMs,
           now: this.#options.now,
           createEventId: this.#options.createEventId,
           isDraining: () => this.#isDraining,

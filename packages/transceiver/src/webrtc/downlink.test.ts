@@ -352,7 +352,6 @@ function silentEncoder(): OpusEncoder {
     lookaheadMs: 2.5,
     encode: () => Buffer.from(`frame ${count++}`),
     setPacketLossPercent: () => {},
-    setBitrate: () => {},
     free: () => {},
   };
 }

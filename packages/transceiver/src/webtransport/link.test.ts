@@ -41,7 +41,6 @@ function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: 
   let clock = 0;
   let isDraining = false;
   let freed = 0;
-  const bitrates: (number | undefined)[] = [];
   const now = () => clock;
   const heard: string[] = [];
   const ended: string[] = [];
@@ -50,7 +49,6 @@ function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: 
     lookaheadMs: 2.5,
     encode: () => Uint8Array.of(0xf8, 7, 7),
     setPacketLossPercent: () => {},
-    setBitrate: (bitrate) => void bitrates.push(bitrate),
     free: () => void freed++,
   };
   const decoder = (): OpusDecoder => ({
@@ -141,7 +139,6 @@ function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: 
     told,
     ended,
     counters,
-    bitrates,
     open,
     freed: () => freed,
     drain: () => {
@@ -397,41 +394,4 @@ test("tells its listener once why it ended, and frees what it holds when it is t
   assert.equal(link.pollTimeout(), undefined);
   link.free();
   assert.equal(freed(), 3);
-});
-
-test("a caller's voice that comes later and later is more than the path carries: the client is told, and the agent's shrinks", () => {
-  const { link, bitrates, begin, events, open, quic, session, at } = connect();
-  const stream = begin();
-  const talkspurt = open("unidirectional", encodeTalkspurtStart(0));
-  for (let n = 0; n < 100; n++) {
-    at(n * 20 + n * 8); // a queue that grows
-    session.write(talkspurt, encodeFrame({ time: n * 960, packet }));
-    quic.settle();
-  }
-  const told = '{"type":"sluice.uplink","event_id":"event_1","narrow":true,"datagrams":false}';
-  assert.deepEqual(events(stream), [told]);
-  link.play(utterance, pcm(200));
-  assert.deepEqual(bitrates, [24_000]);
-  const priorities = [...quic.server.priorities];
-  assert(priorities.at(-1)![1] > quic.server.priorities.get(stream)!, "its beginning goes before events");
-  at(4400);
-  link.play(utterance, pcm(200));
-  assert.equal(
-    quic.server.priorities.get(priorities.at(-1)![0]),
-    quic.server.priorities.get(stream),
-    "then they take turns",
-  );
-});
-
-test("a client is told when there is room for datagrams", () => {
-  const { begin, events, open, quic, session, at, bitrates } = connect();
-  const stream = begin();
-  const talkspurt = open("unidirectional", encodeTalkspurtStart(0));
-  for (let n = 0; n < 200; n++) {
-    at(n * 20);
-    session.write(talkspurt, encodeFrame({ time: n * 960, packet }));
-    quic.settle();
-  }
-  assert.deepEqual(events(stream), ['{"type":"sluice.uplink","event_id":"event_1","narrow":false,"datagrams":true}']);
-  assert.deepEqual(bitrates, []);
 });

@@ -20,7 +20,6 @@ import {
 import { BufferedDownlink, type SpeechSink } from "../media/buffered-downlink.ts";
 import type { OpusDecoder, OpusEncoder } from "../media/opus.ts";
 import { RateLimit } from "../websocket/rate-limit.ts";
-import { NarrowPath } from "./narrow-path.ts";
 import { OutgoingStream } from "./outgoing-stream.ts";
 import type { QuicDirection, QuicStream } from "./quic-engine.ts";
 import { CONNECTION_LOST, type Session, type SessionListener } from "./session.ts";
@@ -76,8 +75,6 @@ export interface WebTransportLinkOptions {
   readonly opensEvents?: boolean | undefined;
   readonly limits: WebTransportLinkLimits;
   readonly counters: WebTransportLinkCounters;
-  /** What a packet takes there and back of late; absent: not known, and a path is judged by what comes up alone. */
-  readonly roundTripMs?: () => Milli | undefined;
   /** Monotonic clock. */
   readonly now: () => Milli;
   /** A new `event_…` id, for the events that the link itself sends. */
@@ -100,12 +97,6 @@ const TOO_SLOW = "the client reads too slowly";
 /** Events go before speech, and speech that is heard sooner before speech that is heard later. */
 const EVENT_PRIORITY = 1_000_000;
 
-/** Bits per second of the agent's voice where the path is narrow: with headers, 25 kbit/s on the wire. */
-const NARROW_BITRATE = 24_000;
-
-/** There, an answer's first second and a half goes before all events, so that it does not run dry while they pass. */
-const AHEAD_MS: Milli = 1500;
-
 /** What a stream of the client is, once its first bytes said so. */
 type Incoming = KindDecoder | "talkspurt" | "events";
 
@@ -117,10 +108,6 @@ export class WebTransportLink implements Link, SessionListener {
   readonly #rate: RateLimit;
   readonly #uplink: Uplink;
   readonly #downlink: BufferedDownlink;
-  readonly #path = new NarrowPath(); // there and back
-  #isNarrow = false; // as the encoder knows
-  #aheadUntil: Milli | undefined; // an utterance goes before events
-  #uplinkState = { narrow: false, datagrams: false }; // as the client knows
   readonly #incoming = new Map<QuicStream, Incoming>();
   readonly #utterances = new Map<string, OutgoingStream>(); // by item, oldest first
   readonly #heardOut = new Set<OutgoingStream>(); // of them, those that nobody will reset any more
@@ -161,10 +148,7 @@ export class WebTransportLink implements Link, SessionListener {
   }
 
   play(utterance: Utterance, pcm: Pcm): void {
-    this.#speak((now) => {
-      this.#fit(now);
-      this.#downlink.play(now, utterance, pcm);
-    });
+    this.#speak((now) => this.#downlink.play(now, utterance, pcm));
   }
 
   endUtterance(utterance: Utterance): void {
@@ -208,7 +192,6 @@ export class WebTransportLink implements Link, SessionListener {
       this.#close(closeCodes.broken, "the event stream was not opened in time");
       return;
     }
-    this.#fit(now);
     this.#downlink.handleTimeout(now);
   }
 
@@ -298,7 +281,6 @@ export class WebTransportLink implements Link, SessionListener {
   readonly #sink: SpeechSink = {
     begin: ({ responseId, itemId, outputIndex, contentIndex }, start) => {
       this.#utteranceCount += 1;
-      this.#aheadUntil = this.#options.now() + AHEAD_MS;
       const utterance = new OutgoingStream(this.#session);
       const ids = { response_id: responseId, item_id: itemId };
       const indices = { output_index: outputIndex, content_index: contentIndex };
@@ -317,13 +299,7 @@ export class WebTransportLink implements Link, SessionListener {
       this.#utterances.get(itemId)?.reset(streamCodes.cancelled);
       this.#utterances.delete(itemId);
     },
-    sent: (now, utterance, sentMs) => {
-      if (this.#aheadUntil !== undefined && now >= this.#aheadUntil) {
-        this.#aheadUntil = undefined;
-        this.#rankAll();
-      }
-      this.#listener?.onSent(now, utterance, sentMs, undefined);
-    },
+    sent: (now, utterance, sentMs) => this.#listener?.onSent(now, utterance, sentMs, undefined),
     heardOut: (now, utterance) => {
       const stream = this.#utterances.get(utterance.itemId);
       // Until here a reset could be wanted; what a slow pipe still carries goes out.
@@ -337,28 +313,6 @@ export class WebTransportLink implements Link, SessionListener {
     if (this.#ended || this.#closing !== undefined) return;
     input(this.#options.now());
     this.#options.onInput();
-  }
-
-  /** Fits the voice to the path, before the next of it is encoded. */
-  #fit(now: Milli): void {
-    const roundTripMs = this.#options.roundTripMs?.();
-    if (roundTripMs !== undefined) this.#path.handleDelay(now, roundTripMs);
-    const isNarrow = this.#path.isNarrow || this.#uplink.isNarrow;
-    if (isNarrow === this.#isNarrow) return;
-    this.#isNarrow = isNarrow;
-    this.#options.encoder.setBitrate(isNarrow ? NARROW_BITRATE : undefined);
-    this.#rankAll();
-  }
-
-  #rankAll(): void {
-    for (const { stream } of this.#utterances.values()) if (stream !== undefined) this.#rank(stream);
-  }
-
-  /** The events of an answer are as long as a second of its speech: where that matters, they and it take turns. */
-  #rank(utterance: QuicStream): void {
-    const behind = Math.max(1, EVENT_PRIORITY - this.#utteranceCount);
-    const among = this.#aheadUntil === undefined ? EVENT_PRIORITY : EVENT_PRIORITY + 1;
-    this.#session.setPriority(utterance, this.#isNarrow ? among : behind);
   }
 
   /** Opens the event stream, as soon as the client lets us. */
@@ -385,7 +339,7 @@ export class WebTransportLink implements Link, SessionListener {
       if (utterance.stream !== undefined) continue;
       const stream = this.#session.openStream("unidirectional");
       if (stream === undefined) return;
-      this.#rank(stream);
+      this.#session.setPriority(stream, Math.max(1, EVENT_PRIORITY - this.#utteranceCount));
       utterance.open(stream);
     }
   }
@@ -426,7 +380,6 @@ export class WebTransportLink implements Link, SessionListener {
   }
 
   #hear(now: Milli, { early, ordered }: UplinkAudio): void {
-    this.#tellUplink();
     for (const audio of early) this.#listener?.onEarlyAudio(now, audio);
     for (const audio of ordered) this.#listener?.onOrderedAudio(now, audio);
     const { fault } = this.#uplink;
@@ -434,16 +387,6 @@ export class WebTransportLink implements Link, SessionListener {
       this.#options.counters.rateLimited += 1;
       this.#close(closeCodes.broken, "too much audio");
     } else if (fault === "malformed") this.#break("a talkspurt broke its format");
-  }
-
-  /** Tells the client what the way up carries, when that has changed. */
-  #tellUplink(): void {
-    const { isNarrow: narrow, hasRoom: datagrams } = this.#uplink;
-    const known = this.#uplinkState;
-    if (narrow === known.narrow && datagrams === known.datagrams) return;
-    this.#uplinkState = { narrow, datagrams };
-    const event: ServerEvent = { type: "sluice.uplink", event_id: this.#options.createEventId(), narrow, datagrams };
-    this.sendEvent(event);
   }
 
   #admit(now: Milli, events: number): boolean {
