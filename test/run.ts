@@ -12,7 +12,7 @@ import { findChromium } from "./chromium.ts";
 import { watchStalls } from "./stalls.ts";
 
 /** `pack` builds the console's page anew. */
-const ALONE = /^test\/(e2e\/(echo|pack|talk)|attacks|leak)\.test\.ts$/;
+const ALONE = /^test\/(e2e\/(echo|moq|pack|talk)|attacks|leak)\.test\.ts$/;
 const REAL_TIME = /^test\/(e2e\/|secrets\.test\.ts$)/;
 const TEST_TIMEOUT_MS = 180_000;
 /** A file that never exits, because it left a handle open, must not hold up CI for ever. */
