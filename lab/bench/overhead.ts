@@ -5,16 +5,18 @@
  * noticing the end cost beyond the silence asked for is told apart (`endpointing_ms_…`). Answers are not
  * prepared (`--eager 0`): all of the way is walked after the turn; as the product runs, `prepared_ms_…`, most of it is
  * walked before. `bare_ms_…` is what three such exchanges, one after the other, cost a bare HTTP client that was as idle
- * before. With 40 callers the server is held to one core. `--turns 40` of one caller, `--rounds 8` of forty.
+ * before. The server has a core of its own, with 40 callers
+ * for all of its threads; who asks and who answers have another. `--turns 40` of one caller, `--rounds 8` of forty.
  */
-import { type ChildProcess, execFileSync, fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { quantile } from "../quantile.ts";
-import { type SluiceProcess, startSluice } from "../sluice.ts";
+import { startSluice } from "../sluice.ts";
 import { silence, speak } from "../speech.ts";
+import { pin } from "./cores.ts";
 import type { BenchOptions, BenchResult } from "./run.ts";
 
 const SILENCE_MS = 300;
@@ -31,6 +33,7 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
   const models = fork(join(import.meta.dirname, "overhead/models.ts"), { execArgv: [] });
   const [port] = (await once(models, "message")) as [number];
   const url = `http://127.0.0.1:${port}/v1`;
+  for (const { pid } of [process, models]) pin(pid, 1);
   try {
     const question = Int16Array.from([...(await speak("How are you today?")), ...silence(SILENCE_MS + 200)]);
     const alone = await measure(url, question, 1, Number(flags.turns ?? 40), ["--eager", "0"]);
@@ -96,7 +99,8 @@ function summary(turns: readonly TurnAccount[]) {
 async function measure(url: string, question: Int16Array, callers: number, turns: number, args: readonly string[]) {
   const engines = ["--llm", url, "--stt", url, "--tts", url, "--max-calls", "200"];
   const server = await startSluice({ args: [...engines, ...args] });
-  if (callers > 1) holdToOneCore(server);
+  const held = pin(server.child.pid, 0, callers > 1 ? 0 : 1);
+  if (!held) console.error("the server is not held to a core: there is one only, or no taskset");
   try {
     const speak = async (callers: number, turns: number) => {
       const calls = Array.from({ length: callers }, async (_, at) => {
@@ -135,14 +139,6 @@ async function measureBare(port: number, bytes: number, turns: number): Promise<
   }
   agent.destroy();
   return times.slice(WARM_UP);
-}
-
-function holdToOneCore({ child }: SluiceProcess): void {
-  try {
-    execFileSync("taskset", ["-acp", "0", String(child.pid)], { stdio: "ignore" });
-  } catch {
-    console.error("taskset is missing: the server is not held to one core");
-  }
 }
 
 /** Speaks `turns` times in real time, each time after the answer came, and before that some more for warming up. */

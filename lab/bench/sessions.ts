@@ -5,11 +5,12 @@
  * `--sessions 60`, `--seconds 20` (measured, after a warm-up of one turn), `--transport-only` (nothing is decoded and no
  * voice is detected), `--cpu-prof` (adds what dominates).
  */
-import { type ChildProcess, execFileSync, fork } from "node:child_process";
-import { availableParallelism, cpus } from "node:os";
+import { type ChildProcess, fork } from "node:child_process";
+import { cpus } from "node:os";
 import { join } from "node:path";
 import { SAMPLES_PER_MS } from "@sluice/conversation";
 import { concatenate, silence, speak } from "../speech.ts";
+import { pin } from "./cores.ts";
 import type { BenchOptions, BenchResult } from "./run.ts";
 import {
   AGENT_MS,
@@ -28,14 +29,17 @@ export async function run({ flags }: BenchOptions): Promise<BenchResult> {
   const profile = flags["cpu-prof"] === "true";
   const transport = flags.transport ?? "webrtc";
   if (transport !== "webrtc" && transport !== "webtransport") throw new Error(`no transport "${transport}" here`);
-  const server = new Child<ServerRequest, ServerReport>("server.ts", 0);
-  const load = new Child<LoadRequest, LoadReport>(transport === "webrtc" ? "load.ts" : "load-webtransport.ts", 1);
+  const server = new Child<ServerRequest, ServerReport>("server.ts");
+  const load = new Child<LoadRequest, LoadReport>(transport === "webrtc" ? "load.ts" : "load-webtransport.ts");
   try {
     const { agent, caller } = await spokenTurn();
     const { url } = await server.ask({ kind: "start", transport, transportOnly, agent }, "started");
+    // Held to one core with the thread that carries packets, V8's own would keep it from running for 7 % of the time.
+    server.pin(0, 1);
     const idle = await server.ask({ kind: "measure", profile: false }, "measured");
     console.log(`opening ${sessions} sessions`);
     await load.ask({ kind: "open", caller, url, sessions, transportOnly }, "opened");
+    load.pin(1, 1);
     await sleep(CYCLE_MS + 1000);
     console.log(`measuring for ${seconds} s`);
     await server.ask({ kind: "measure", profile }, "measured");
@@ -111,15 +115,24 @@ async function spokenTurn(): Promise<{ agent: Int16Array; caller: Int16Array }> 
 
 /** A process that answers each request with one message. */
 class Child<Request, Answer extends { readonly kind: string }> {
-  readonly pinned: boolean;
   readonly #process: ChildProcess;
+  #pinned = false;
 
-  constructor(file: string, core: number) {
+  constructor(file: string) {
     this.#process = fork(join(import.meta.dirname, "sessions", file), {
       serialization: "advanced",
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
-    this.pinned = availableParallelism() > 1 && pin(this.#process.pid, core);
+  }
+
+  /** Whether {@link pin} has worked. */
+  get pinned(): boolean {
+    return this.#pinned;
+  }
+
+  /** See {@link pin}. */
+  pin(main: number, others: number): void {
+    this.#pinned = pin(this.#process.pid, main, others);
   }
 
   /** Sends `request` and waits for the answer of that kind. */
@@ -141,16 +154,6 @@ class Child<Request, Answer extends { readonly kind: string }> {
 
   kill(): void {
     this.#process.kill();
-  }
-}
-
-/** Keeps a process, all threads of it, on one core; whether this machine can. */
-function pin(pid: number | undefined, core: number): boolean {
-  try {
-    execFileSync("taskset", ["-acp", String(core), String(pid)], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
   }
 }
 
