@@ -1,5 +1,5 @@
 /** Calls of servers' tools that wait for the client's word. */
-import type { McpApprovalRequestItem } from "@sluice/realtime";
+import type { Item, McpApprovalRequestItem } from "@sluice/realtime";
 
 /** The open questions of one conversation. */
 export class Approvals {
@@ -24,6 +24,14 @@ export class Approvals {
     this.#open.delete(requestId);
     this.#answered = true;
     if (approve) this.#approved.push(request);
+  }
+
+  /** What a conversation that goes on elsewhere was still asking. */
+  restore(items: readonly Item[]): void {
+    const answered = new Set(
+      items.flatMap((item) => (item.type === "mcp_approval_response" ? [item.approval_request_id] : [])),
+    );
+    for (const item of items) if (item.type === "mcp_approval_request" && !answered.has(item.id)) this.ask(item);
   }
 
   /** The question left the conversation, and the call with it. */

@@ -231,6 +231,12 @@ export type SpeechEvent =
   /** A short sound that fills the wait; no part of what the agent says. */
   | { readonly kind: "acknowledgement"; readonly pcm: Pcm };
 
+/** Why an engine could not answer: for `response.done` and for a person. */
+export interface EngineFailure {
+  readonly code: string;
+  readonly message: string;
+}
+
 /** What an engine that is made of several reaches before its first sample, in order. */
 export type EngineMark = "words" | "token" | "clause";
 

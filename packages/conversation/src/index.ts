@@ -4,13 +4,7 @@ export { Answer, type AnswerCommand, type AnswerOptions, sameWords } from "./ans
 export * from "./audio.ts";
 export { cutsOf } from "./clause-cuts.ts";
 export { type ClauseOptions, DEFAULT_CLAUSES, isSpoken } from "./clause-cutter.ts";
-export {
-  Conversation,
-  type ConversationCommand,
-  type ConversationOptions,
-  type EngineFailure,
-  type IdPrefix,
-} from "./conversation.ts";
+export { Conversation, type ConversationOptions } from "./conversation.ts";
 export { EchoDetector } from "./echo.ts";
 export { type VoiceWindow, windowLevels } from "./endpointer.ts";
 export * from "./engines.ts";
@@ -20,6 +14,7 @@ export { FORECAST_STAGES, Forecast, type ForecastStage, Forecasts } from "./fore
 export type { LedgerEntry, PlayoutReport } from "./ledger.ts";
 export * from "./link.ts";
 export type { CallerAudio } from "./memory.ts";
+export type { ConversationCommand, IdPrefix } from "./outbox.ts";
 export { Pipeline, type PipelineOptions } from "./pipeline.ts";
 export type { TurnReport } from "./playout.ts";
 export { PAUSE_MS, pauseMs } from "./preparation.ts";

@@ -97,6 +97,14 @@ export class Memory {
     return this.#entry(itemId)?.agent;
   }
 
+  /** The caller's words, in the item that was spoken. */
+  transcribe(itemId: string, transcript: string): void {
+    const item = this.find(itemId);
+    if (item?.type !== "message" || item.role !== "user") return;
+    const content = item.content.map((part) => (part.type === "input_audio" ? { ...part, transcript } : part));
+    this.replace({ ...item, content });
+  }
+
   /** Cuts the agent's memory of its own speech to what was heard. */
   truncate(itemId: string, heardMs: Milli): void {
     const entry = this.#entry(itemId);

@@ -10,6 +10,7 @@ import {
   type McpCallItem,
   type ResponseObject,
   type ServerEventDraft,
+  type Session,
   zeroUsage,
 } from "@sluice/realtime";
 import { durationMs, type Milli } from "./audio.ts";
@@ -393,6 +394,25 @@ export class ResponseRun {
       metadata,
     };
   }
+}
+
+/** A response that died with its transceiver, as its client is told. */
+export function lostResponse(id: string, conversation_id: string, session: Session): ResponseObject {
+  const { output_modalities, max_output_tokens, audio } = session;
+  const message = "The server that gave this response is gone; another one goes on with the conversation.";
+  return {
+    id,
+    object: "realtime.response",
+    status: "failed",
+    status_details: { type: "failed", error: { type: "server_error", code: "server_lost", message } },
+    output: [],
+    conversation_id,
+    output_modalities,
+    max_output_tokens,
+    audio: { output: { format: audio.output.format, voice: audio.output.voice } },
+    usage: null,
+    metadata: null,
+  };
 }
 
 type Outcome = ResponseEnd | { readonly status: "incomplete"; readonly reason: "max_output_tokens" | "content_filter" };

@@ -35,6 +35,11 @@ export function floorOptions(session: Session): FloorOptions | undefined {
   };
 }
 
+/** Whether the agent answers the caller's turns unasked; otherwise the client asks it to. */
+export function answersTurns({ type, audio }: Session): boolean {
+  return type !== "transcription" && audio.input.turn_detection?.create_response !== false;
+}
+
 /** How long nobody may speak before the agent does; `undefined`: for ever. */
 export function idleTimeout(session: Session): number | undefined {
   const turn = session.audio.input.turn_detection;

@@ -8,14 +8,10 @@ import {
   type SessionPatch,
 } from "@sluice/realtime";
 import { type Milli, type Pcm, SAMPLES_PER_MS } from "./audio.ts";
-import {
-  Conversation,
-  type ConversationCommand,
-  type ConversationOptions,
-  type EngineFailure,
-} from "./conversation.ts";
-import type { SpeechEvent, SttEvent } from "./engines.ts";
+import { Conversation, type ConversationOptions } from "./conversation.ts";
+import type { EngineFailure, SpeechEvent, SttEvent } from "./engines.ts";
 import type { LinkCapabilities, Utterance } from "./link.ts";
+import type { ConversationCommand } from "./outbox.ts";
 import type { HeardPlace } from "./snapshot.ts";
 import type { ServerTool, ServerToolOutcome } from "./tool-server.ts";
 
