@@ -100,7 +100,8 @@ test("dashboard and alerts ask only for metrics that relays and transceivers sho
 });
 
 test("every setting that deploy/ gives a process is one that it takes", () => {
-  const variables = new Set(help().match(/\bSLUICE_[A-Z_]+\b/g));
+  const helps = ["start", "relay", "transceiver"].map((command) => help(command)).join("\n");
+  const variables = new Set(helps.match(/\bSLUICE_[A-Z_]+\b/g));
   const texts = [
     read("compose.yml"),
     ...readdirSync(join(deploy, "kubernetes")).map((file) => read("kubernetes", file)),

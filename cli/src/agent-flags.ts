@@ -1,5 +1,5 @@
 /** The flags that name engines and say how to speak to them. */
-import { choice, type Flag, integer, type Settings, text, UsageError } from "./flags.ts";
+import { choice, type Environment, type Flag, integer, type Settings, text, UsageError } from "./flags.ts";
 
 const url =
   (...schemes: readonly string[]) =>
@@ -110,3 +110,23 @@ export const agentFlags = {
 
 /** What the flags came to. */
 export type AgentSettings = Settings<typeof agentFlags>;
+
+/** Flags about parts that a speech-to-speech model does without. */
+const OF_CASCADE = /^(llm|stt|tts|eager|acknowledge)/;
+
+/** Settings that were changed and change nothing, each in words: those of an engine that none is named for. */
+export function withoutEffect(settings: AgentSettings, env: Environment): string[] {
+  const changed = Object.entries(agentFlags)
+    .filter(([name, { fallback }]) => String(settings[name as keyof AgentSettings]) !== String(fallback))
+    .map(([name]) => name);
+  if (settings.realtime !== undefined) {
+    return changed.filter((name) => OF_CASCADE.test(name)).map((name) => `--${name} has no effect beside --realtime`);
+  }
+  const cascade = settings.llm !== undefined || Boolean(env.OPENAI_API_KEY);
+  return changed.flatMap((name) => {
+    if (name.startsWith("realtime-")) return [`--${name} has no effect without --realtime`];
+    // An engine without a language model is refused.
+    const details = OF_CASCADE.test(name) && !/^(stt|tts)$|-fallback$/.test(name);
+    return cascade || !details ? [] : [`--${name} has no effect without --llm`];
+  });
+}

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatKeys, generateKey } from "@sluice/routing";
-import { type Command, help, parseCommand } from "./commands.ts";
+import { withoutEffect } from "./agent-flags.ts";
+import { type Command, help, parseCommand, unknownVariables } from "./commands.ts";
 import { isLoopback, UsageError } from "./flags.ts";
 
 const SLUICE_KEYS = formatKeys([generateKey((size) => new Uint8Array(size).fill(7))]);
@@ -92,9 +93,41 @@ test("a key that cannot be read is refused without being shown", () => {
 
 test("no command is a question for help, and the help names every flag's variable", () => {
   assert.equal(parseCommand([], {}).kind, "help");
-  assert.equal(parseCommand(["start", "-h"], {}).kind, "help");
+  assert.deepEqual(parseCommand(["start", "-h"], {}), { kind: "help", command: "start" });
   assert.equal(parseCommand(["--version"], {}).kind, "version");
-  assert.match(help(), /--udp-port <n> .*SLUICE_UDP_PORT/);
+  assert.match(help("start"), /--udp-port <n> .*SLUICE_UDP_PORT/);
+});
+
+test("the help of a command has its flags and no other's, that of all has none", () => {
+  assert.doesNotMatch(help(), /--udp-port/);
+  for (const command of ["start", "doctor", "relay", "transceiver"])
+    assert.match(help(), new RegExp(`sluice ${command} `));
+  assert.match(help("transceiver"), /--relays <relay>/);
+  assert.doesNotMatch(help("transceiver"), /--llm <url>/);
+  assert.doesNotMatch(help("start"), /--relays/);
+});
+
+test("every variable that the help names means something, and one that is misspelt is told", () => {
+  const named = ["start", "relay", "transceiver"].flatMap(
+    (command) => help(command).match(/\bSLUICE_[A-Z_]+\b/g) ?? [],
+  );
+  assert.deepEqual(unknownVariables(Object.fromEntries(named.map((name) => [name, "x"]))), []);
+  assert.match(
+    unknownVariables({ SLUICE_STT_FALBACK_KEY: "x" })[0]!,
+    /means nothing \(did you mean "SLUICE_STT_FALLBACK_KEY"/,
+  );
+});
+
+test("a setting that changes nothing beside the others is pointed out", () => {
+  const idle = (...args: string[]) => withoutEffect(parse("start", args), {});
+  assert.deepEqual(idle(), []);
+  assert.deepEqual(idle("--llm", "http://localhost/v1", "--llm-model", "x", "--eager", "0"), []);
+  assert.match(idle("--llm-model", "x").join(), /--llm-model has no effect without --llm/);
+  assert.deepEqual(withoutEffect(parse("start", ["--llm-model", "x"]), { OPENAI_API_KEY: "k" }), []);
+  assert.match(idle("--realtime-voice", "x").join(), /--realtime-voice has no effect without --realtime/);
+  const both = idle("--realtime", "wss://x/v1/realtime", "--llm", "http://localhost/v1", "--eager", "0");
+  assert.equal(both.length, 2);
+  assert.match(both.join(), /--llm has no effect beside --realtime/);
 });
 
 test("only this machine's own addresses are loopback", () => {

@@ -8,6 +8,7 @@ import {
   choice,
   describeFlags,
   type Environment,
+  type Flags,
   integer,
   isLoopback,
   readFlags,
@@ -42,6 +43,11 @@ const udpMode = {
 
 /** Flags that a configuration file cannot hold. */
 export const UNFILED: readonly string[] = ["config"];
+
+/** Keys of the engines that flags name. */
+const ENGINE_KEYS = ["LLM", "LLM_FALLBACK", "STT", "STT_FALLBACK", "TTS", "REALTIME"].map(
+  (name) => `SLUICE_${name}_KEY`,
+);
 
 /** Flags of `sluice start` and `sluice doctor`. */
 export const startFlags = {
@@ -187,7 +193,7 @@ export type RelaySettings = Settings<typeof relayFlags> & { readonly keys: reado
 
 /** What was asked of the command line. */
 export type Command =
-  | { readonly kind: "help" }
+  | { readonly kind: "help"; readonly command?: string }
   | { readonly kind: "version" }
   | { readonly kind: "start"; readonly settings: StartSettings }
   | { readonly kind: "doctor"; readonly settings: StartSettings }
@@ -195,25 +201,44 @@ export type Command =
   | { readonly kind: "transceiver"; readonly settings: TransceiverSettings }
   | { readonly kind: "newKey"; readonly keys: readonly KeyConfig[] };
 
-/** What `sluice --help` prints. */
-export function help(): string {
-  return `sluice — the open real-time voice stack
+/** Flags that `sluice transceiver` has beside those of `sluice start`, or means otherwise. */
+export const fleetFlags: Flags = Object.fromEntries(
+  Object.entries(transceiverFlags).filter(([name, flag]) => startFlags[name as keyof typeof startFlags] !== flag),
+);
 
-sluice start: page, API, media and agent in one process; with no engine named, the built-in parrot answers
-${describeFlags(startFlags)}
-sluice doctor: takes what start takes; tries each engine with a real request, and says how fast it is or what is wrong
+/** Each command in one line. */
+const COMMANDS = {
+  start: "page, API, media and agent in one process; with no engine named, the built-in parrot answers",
+  doctor: "takes what start takes; tries each engine with a real request, and says how fast it is or what is wrong",
+  relay: "one public UDP address for a fleet of transceivers",
+  transceiver: "like start, behind relays",
+  "keys new": "prints the fleet's keys with a new one in front (from SLUICE_KEYS, where it is set)",
+} as const;
 
-sluice relay: one public UDP address for a fleet of transceivers
-${describeFlags(relayFlags)}
-sluice transceiver: like start, behind relays
-${describeFlags(transceiverFlags)}
-sluice keys new: prints the fleet's keys with a new one in front (from SLUICE_KEYS, where it is set)
-
-  OPENAI_API_KEY   with no engine named: OpenAI for everything; sent to api.openai.com only
-  SLUICE_LLM_KEY, SLUICE_LLM_FALLBACK_KEY, SLUICE_STT_KEY, SLUICE_STT_FALLBACK_KEY, SLUICE_TTS_KEY, SLUICE_REALTIME_KEY   keys of the engines named by flags
+const AGENT_VARIABLES = `  OPENAI_API_KEY   with no engine named: OpenAI for everything; sent to api.openai.com only
+  ${ENGINE_KEYS.join(", ")}   keys of the engines named by flags
   SLUICE_API_KEY   key that clients must send; needed as soon as --host is not this machine alone
-  SLUICE_KEYS      the fleet's keys, for relay and transceiver; the first one mints, all are read
 `;
+const FLEET_VARIABLES = `  SLUICE_KEYS      the fleet's keys, for relay and transceiver; the first one mints, all are read
+`;
+
+/** What `sluice --help` prints, or `sluice start --help`. */
+export function help(command?: string): string {
+  switch (command) {
+    case "start":
+    case "doctor":
+      return `sluice ${command}: ${COMMANDS[command]}\n${describeFlags(startFlags)}\n${AGENT_VARIABLES}`;
+    case "relay":
+      return `sluice relay: ${COMMANDS.relay}\n${describeFlags(relayFlags)}\n${FLEET_VARIABLES}`;
+    case "transceiver": {
+      const variables = AGENT_VARIABLES + FLEET_VARIABLES;
+      return `sluice transceiver: ${COMMANDS.transceiver}; takes what start takes, and\n${describeFlags(fleetFlags)}\n${variables}`;
+    }
+    default: {
+      const lines = Object.entries(COMMANDS).map(([name, does]) => `  sluice ${name.padEnd(13)}${does}\n`);
+      return `sluice: the open real-time voice stack\n\n${lines.join("")}\n"sluice start --help" lists its flags; so do the others\n`;
+    }
+  }
 }
 
 /** Reads the command line; throws {@link UsageError}. */
@@ -221,7 +246,7 @@ export function parseCommand(args: readonly string[], env: Environment, file?: C
   const [command = "help", ...rest] = args;
   const mcp = file?.mcp ?? [];
   const flag = args.find((arg) => ["--help", "-h", "--version", "-v"].includes(arg));
-  if (flag !== undefined) return { kind: flag.includes("v") ? "version" : "help" };
+  if (flag !== undefined) return flag.includes("v") ? { kind: "version" } : { kind: "help", command };
   switch (command) {
     case "help":
       return { kind: "help" };
@@ -269,8 +294,10 @@ export function unknownVariables(env: Environment): string[] {
 }
 
 const OTHER_VARIABLES = [
-  ...["LLM", "LLM_FALLBACK", "STT", "TTS", "REALTIME", "API"].map((name) => `SLUICE_${name}_KEY`),
+  ...ENGINE_KEYS,
+  "SLUICE_API_KEY",
   "SLUICE_KEYS",
+  "SLUICE_NATIVE", // of npm ci
   "SLUICE_CHROMIUM", // of the tests
 ];
 

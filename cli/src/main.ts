@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { formatKeys, generateKey, type KeyConfig, nextRotation } from "@sluice/routing";
+import { withoutEffect } from "./agent-flags.ts";
 import { type Command, help, parseCommand, relayFlags, transceiverFlags, unknownVariables } from "./commands.ts";
 import { loadConfig } from "./config.ts";
 import { UsageError } from "./flags.ts";
@@ -12,11 +13,20 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
   version: string;
 };
 
+/** What of Node is used (`module.registerHooks`, types in configuration files) is there from here on. */
+const LEAST_NODE = 24;
+
 try {
   const args = process.argv.slice(2);
+  if (Number.parseInt(process.versions.node, 10) < LEAST_NODE) {
+    throw new UsageError(`Node ${LEAST_NODE} or later is needed, and this is ${process.versions.node}`);
+  }
   const file = await loadConfig(args, process.env, { main: transceiverFlags, relay: relayFlags });
   const command = parseCommand(args, process.env, file);
   for (const line of unknownVariables(process.env)) process.stderr.write(`sluice: ${line}\n`);
+  if (command.kind === "start" || command.kind === "doctor" || command.kind === "transceiver") {
+    for (const line of withoutEffect(command.settings, process.env)) process.stderr.write(`sluice: ${line}\n`);
+  }
   await run(command);
 } catch (error) {
   fail(error);
@@ -25,7 +35,7 @@ try {
 async function run(command: Command): Promise<void> {
   switch (command.kind) {
     case "help":
-      process.stdout.write(help());
+      process.stdout.write(help(command.command));
       return;
     case "version":
       process.stdout.write(`${version}\n`);

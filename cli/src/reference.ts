@@ -1,15 +1,12 @@
 /** The tables of docs/configuration.md, from the flags themselves. */
-import { relayFlags, startFlags, transceiverFlags, UNFILED } from "./commands.ts";
+import { fleetFlags, relayFlags, startFlags, UNFILED } from "./commands.ts";
 import { type Flags, variableOf } from "./flags.ts";
 
 /** Every setting, by command, in Markdown. */
 export function describeSettings(): string {
-  const own = Object.fromEntries(
-    Object.entries(transceiverFlags).filter(([name, flag]) => startFlags[name as keyof typeof startFlags] !== flag),
-  );
   return [
     ["`sluice start`, `sluice doctor`", startFlags],
-    ["`sluice transceiver`: these, and", own],
+    ["`sluice transceiver`: these, and", fleetFlags],
     ["`sluice relay` (in the file under `relay`)", relayFlags],
   ]
     .map(([title, flags]) => `### ${title as string}\n\n${table(flags as Flags)}\n`)
