@@ -58,6 +58,7 @@ test("what a file must not hold is refused by its place, with the word that was 
     /unknown key "llm-modell" in sluice\.config\.ts \(did you mean "llm-model"\?\)/,
   );
   assert.match(refusal({ llmModel: "x" }), /did you mean "llm-model"/);
+  assert.match(refusal({ apiKey: "x" }), /keys come by the environment alone, such as SLUICE_API_KEY/);
   assert.match(refusal({ mpc: [] }), /did you mean "mcp"/);
   assert.doesNotMatch(refusal({ zebra: 1 }), /did you mean/);
   assert.match(refusal({ port: 99_999 }), /"port" in sluice\.config\.ts must be a whole number/);

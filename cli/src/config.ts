@@ -66,8 +66,11 @@ export async function loadConfig(
     throw new UsageError(`there is no configuration file ${path}`);
   }
   const { default: config } = (await import(pathToFileURL(path).href).catch((cause: unknown) => {
-    const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
-    throw new UsageError(`${path} cannot be loaded: ${reason}`, { cause });
+    const reason = cause instanceof Error ? cause.message.split("\n")[0]! : String(cause);
+    const hint = /package 'sluice'/.test(reason)
+      ? '; without an installation of it, "export default { ... }" does'
+      : "";
+    throw new UsageError(`${path} cannot be loaded: ${reason}${hint}`, { cause });
   })) as { default?: unknown };
   return readConfig(config, basename(path), keys);
 }
@@ -97,8 +100,10 @@ function readSection(
   const entries = Object.entries(members).filter(([, value]) => value !== undefined);
   return Object.fromEntries(
     entries.map(([key, value]) => {
-      if (!known.includes(key))
-        throw new UsageError(`unknown key "${key}" in ${name}${suggest(key, [...known, ...others])}`);
+      if (!known.includes(key)) {
+        const hint = /key$/i.test(key) ? ": keys come by the environment alone, such as SLUICE_API_KEY" : "";
+        throw new UsageError(`unknown key "${key}" in ${name}${hint || suggest(key, [...known, ...others])}`);
+      }
       return [key, toTexts(value, `"${key}" in ${name}`, flags[key]!)];
     }),
   );

@@ -13,6 +13,8 @@ import { readFlags } from "./flags.ts";
 interface Health {
   readonly status?: number;
   readonly waitMs?: number;
+  /** Every address is a web page. */
+  readonly page?: boolean;
   readonly mute?: boolean;
   readonly words?: string;
 }
@@ -34,6 +36,7 @@ async function serve(health: Health = {}) {
       const said = `no good: ${request.headers.authorization}`;
       return response.writeHead(health.status).end(JSON.stringify({ error: { message: said } }));
     }
+    if (health.page) return response.setHeader("content-type", "text/html").end("<!doctype html><h1>Welcome</h1>");
     await sleep(health.waitMs ?? 0);
     if (path.endsWith("/audio/transcriptions")) {
       return response
@@ -99,6 +102,17 @@ test("a model that the server has not is told with those that it has", async () 
   const lines = linesOf(await findings(["--llm", server.url, "--llm-model", "lama"]), "language model");
   assert.match(lines, /no such model/);
   assert.match(lines, /its models are: llama3\.3, qwen; choose by --llm-model/);
+});
+
+test("a web page is told apart from an API, and a server that failed sends to its log", async () => {
+  using page = await serve({ page: true });
+  const all = await findings(["--llm", page.url, "--stt", page.url, "--tts", page.url]);
+  for (const { verdict, lines } of all) {
+    assert.equal(verdict, "failed");
+    assert.match(lines.join("\n"), /has a page for people at \/v1\/.*, no API\ndoes this address speak/);
+  }
+  using broken = await serve({ status: 500 });
+  assert.match(linesOf(await findings(["--llm", broken.url]), "language model"), /HTTP 500.*\nlook at its log/);
 });
 
 test("a slow engine is told so, and one that never answers is given up with what would allow it more", async () => {

@@ -123,6 +123,9 @@ async function mendOf(
       return `choose a faster engine, or allow it more time: --${flag.split("-")[0]}-timeout`;
     case "empty":
       return stage === "tts" ? "try another --tts-format, such as wav, or another --tts-voice" : "look at its log";
+    case "unavailable":
+    case "cut":
+      return "look at its log";
     case "rateLimited":
       return "wait, or look at the account's quota";
     case "malformed":
@@ -148,12 +151,11 @@ async function tryLlm(llm: LanguageModel, limitMs: number): Promise<Omit<Finding
       watch.first();
       text += event.delta;
     }
-    if (text.trim() === "")
-      throw new EngineError({ stage: "llm", kind: "empty", message: "it answered without a word" });
     return { ...watch.read(), text: text.trim() };
   };
   const cold = await ask(); // pays for name, connection and, at some servers, for loading the model
   const warm = await ask();
+  if (warm.text === "") return { verdict: "failed", lines: ["it answered without a word", "look at its log"], ms: {} };
   const line = `first word after ${warm.firstMs} ms (${cold.firstMs} ms at first), all of it after ${warm.allMs} ms`;
   return graded(limitMs, warm.firstMs, { first: warm.firstMs, cold: cold.firstMs, all: warm.allMs }, [
     line,

@@ -147,10 +147,16 @@ export class Endpoint {
     const iterator = response.body[Symbol.asyncIterator]();
     const first = await iterator.next();
     const type = response.headers["content-type"];
+    const replyType = ((Array.isArray(type) ? type[0] : type) ?? "").toLowerCase();
+    // Some servers call plain words text/html, too: a page begins as one.
+    if (replyType.startsWith("text/html") && first.value?.toString("latin1").trimStart().startsWith("<")) {
+      response.cancel();
+      throw this.error("malformed", `has a page for people at ${url.pathname}, no API`);
+    }
     return {
       response,
       reply: {
-        contentType: ((Array.isArray(type) ? type[0] : type) ?? "").toLowerCase(),
+        contentType: replyType,
         chunks: rejoin(first, iterator),
         complete: () => response.complete(),
       },

@@ -63,6 +63,10 @@ test("tells which failures may pass", () => {
     networkError("llm", url, new AggregateError([Object.assign(new Error("x"), { code: "ENOTFOUND" })]), false).message,
     /name/,
   );
+  const plain = Object.assign(new Error("x"), { code: "ERR_SSL_WRONG_VERSION_NUMBER" });
+  assert.match(networkError("llm", url, plain, false).message, /is it http, not https\?/);
+  const foreign = Object.assign(new Error("x"), { code: "SELF_SIGNED_CERT_IN_CHAIN" });
+  assert.match(networkError("llm", url, foreign, false).message, /not trusted/);
 });
 
 test("understands when to come again", () => {

@@ -118,6 +118,9 @@ const BROKEN: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOC
 function unreachableBy(code: string): string {
   if (code === "ECONNREFUSED") return "refused the connection: is it running?";
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") return "could not be found: is the name right?";
+  if (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "ERR_SSL_PACKET_LENGTH_TOO_LONG") {
+    return "does not answer by TLS: is it http, not https?";
+  }
   if (/CERT|TLS|SSL|SELF_SIGNED/.test(code)) return "has a certificate that is not trusted";
   if (code === "UND_ERR_CONNECT_TIMEOUT" || code === "ETIMEDOUT") return "did not accept the connection in time";
   return "could not be reached";
