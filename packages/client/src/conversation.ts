@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** One conversation with an agent: what an app holds while a person talks. */
 import {
   type ClientEventInput,
