@@ -164,7 +164,8 @@ function follow(conversation: Conversation, speaks: boolean): void {
       lab.end();
     }
     showState(state === "closed" ? "idle" : state);
-    if (reason) showProblem(explain(reason));
+    // A broken connection mends itself, as the line above says; only an end is for the person to mend.
+    if (reason && state === "closed") showProblem(explain(reason));
   });
   conversation.on("microphoneLost", () => {
     showNotice("The microphone went away", "It was unplugged, or its permission was taken back.", [
@@ -242,7 +243,7 @@ function showState(line: Line): void {
 
 function showPipe({ kind, reason }: TransportChoice): void {
   find("pipe-now").textContent = pipeNames[kind];
-  find("pipe-why").textContent = reason;
+  find("pipe-why").textContent = reason.startsWith(`${kind} `) ? reason.slice(kind.length + 1) : reason;
 }
 
 function showMute(on: boolean): void {
@@ -292,11 +293,13 @@ function onKey(event: KeyboardEvent): void {
     (document.activeElement as HTMLElement | null)?.blur();
     return;
   }
-  // Keys belong to the control that has the focus; ours work elsewhere.
+  // Keys belong to the control that has the focus: letters where one writes or chooses, the space bar to every one.
   const target = event.target as HTMLElement;
-  if (target.closest("input, textarea, button, summary, a")) return;
-  if (event.key === " ") call?.mute(!call.muted);
-  else if (event.key === "t" || event.key === "T") toggleCall();
+  if (target.closest("textarea, select, input:not([type=checkbox], [type=radio])")) return;
+  if (event.key === " ") {
+    if (!call || target.closest("input, button, summary, a")) return;
+    call.mute(!call.muted);
+  } else if (event.key === "t" || event.key === "T") toggleCall();
   else if (event.key === "/") text.focus();
   else return;
   event.preventDefault();

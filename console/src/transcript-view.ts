@@ -11,11 +11,20 @@ export class TranscriptView {
   readonly #announce: HTMLElement;
   readonly #rows = new Map<string, HTMLElement>();
   readonly #announced = new Set<string>();
+  /** Whether the newest is in sight, and stays so. */
+  #follows = true;
 
   constructor(list: HTMLElement, announce: HTMLElement) {
     this.#list = list;
     this.#announce = announce;
     this.clear();
+    // A window that changes its size must not hide what was said last.
+    new ResizeObserver(() => {
+      if (this.#follows) list.scrollTop = list.scrollHeight;
+    }).observe(list);
+    list.addEventListener("scroll", () => {
+      this.#follows = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    });
   }
 
   /** Forgets the call before. */
@@ -27,7 +36,6 @@ export class TranscriptView {
 
   /** A message appeared or changed. */
   show(entry: TranscriptEntry): void {
-    const follows = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 40;
     if (this.#rows.size === 0) this.#list.replaceChildren();
     const row = rowOf(entry);
     const known = this.#rows.get(entry.id);
@@ -39,7 +47,7 @@ export class TranscriptView {
       oldest.remove();
       this.#rows.delete(id);
     }
-    if (follows) this.#list.scrollTop = this.#list.scrollHeight;
+    if (this.#follows) this.#list.scrollTop = this.#list.scrollHeight;
     if (entry.complete && entry.text && !this.#announced.has(entry.id)) {
       this.#announced.add(entry.id);
       this.#announce.textContent = `${names[entry.role]}: ${entry.text}`;

@@ -171,6 +171,13 @@ test("typed text is answered by voice", async () => {
   await page.waitForFunction(() =>
     /hello sluice.*built-in/s.test(document.querySelector("#transcript")?.textContent ?? ""),
   );
+  // The keys that the page promises work wherever they are not for writing or choosing.
+  await page.focus("#pipe");
+  await page.keyboard.press("t");
+  assert.match((await stateOf(page)) ?? "", /^connected/, "a letter chooses in a list");
+  await page.focus("#interrupt");
+  await page.keyboard.press("t");
+  await page.waitForFunction(() => document.querySelector("#state")?.textContent === "not connected");
 });
 
 test("a microphone that is refused is told in words, and writing still works", async () => {
@@ -192,11 +199,19 @@ test("a microphone that is refused is told in words, and writing still works", a
   }
 });
 
-test("a server that is gone is told in words, with a way to try again", async () => {
+test("a server that is silent for a while is waited for, and one that is gone is told in words, with a way to try again", async () => {
   const mortal = await startSluice();
   await using call = await visit([silence(8000)], mortal.url);
   const { page } = call;
   await page.waitForSelector("#text:enabled");
+  const stateIs = (text: string) =>
+    page.waitForFunction((wanted) => document.querySelector("#state")?.textContent?.includes(wanted), text);
+  mortal.child.kill("SIGSTOP");
+  await stateIs("reconnecting");
+  assert(await page.locator("#notice").isHidden(), "what mends itself asks for nothing");
+  mortal.child.kill("SIGCONT");
+  await stateIs("connected, speak");
+  assert(await page.locator("#notice").isHidden());
   assert.equal(await mortal.stop("SIGTERM"), 0, "a stop during a call is a clean exit");
   await page.waitForFunction(() => document.querySelector("#state")?.textContent === "not connected");
   assert.equal(await stateOf(page), "not connected");
