@@ -2,7 +2,8 @@
  * Makes the npm package of one platform, with all addons in it: `node native/package.mjs FOLDER PLATFORM ARCH [gnu|musl]` takes the
  * libraries that cargo built in FOLDER (its `target/release`) and lays `native/npm/native-PLATFORM-ARCH[-LIBC]`. `node
  * native/package.mjs pin` writes those that are there into the optional dependencies of the packages that load them, so that npm
- * installs the one that fits. `--root FOLDER`: another checkout than this one.
+ * installs the one that fits. In a GitHub workflow both write the repository, which npm's provenance must match, and a tag must be
+ * that of the version. `--root FOLDER`: another checkout than this one.
  */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,6 +21,12 @@ const { values, positionals } = parseArgs({
 const packages = join(values.root, "native", "npm");
 const manifestOf = (name) => join(values.root, "packages", name, "package.json");
 const { version } = JSON.parse(readFileSync(manifestOf("transceiver"), "utf8"));
+
+const { GITHUB_SERVER_URL, GITHUB_REPOSITORY, GITHUB_REF_TYPE, GITHUB_REF_NAME } = process.env;
+const repositoryOf = (directory) =>
+  GITHUB_REPOSITORY && {
+    repository: { type: "git", url: `git+${GITHUB_SERVER_URL}/${GITHUB_REPOSITORY}.git`, directory },
+  };
 
 const [folder, os, cpu, libc] = positionals;
 if (folder === "pin") pin();
@@ -42,6 +49,7 @@ function lay() {
     version,
     description: `QUIC, SRTP and batches of UDP for Sluice on ${[os, cpu, libc].filter(Boolean).join(" ")}.`,
     license: "MIT",
+    ...repositoryOf("native"),
     files: ADDONS.map((addon) => `${addon}.node`),
     os: [os],
     cpu: [cpu],
@@ -60,10 +68,20 @@ function libraryName(addon) {
 function pin() {
   const names = readdirSync(packages).sort();
   const addons = Object.fromEntries(names.map((name) => [`@sluice/${name}`, version]));
-  for (const loader of LOADERS) {
-    const manifest = JSON.parse(readFileSync(manifestOf(loader), "utf8"));
-    const optionalDependencies = { ...manifest.optionalDependencies, ...addons };
-    writeFileSync(manifestOf(loader), `${JSON.stringify({ ...manifest, optionalDependencies }, undefined, 2)}\n`);
+  const published = readdirSync(join(values.root, "packages")).map((name) => join("packages", name));
+  for (const directory of [...published, "cli"]) {
+    const file = join(values.root, directory, "package.json");
+    if (!existsSync(file)) continue;
+    const manifest = JSON.parse(readFileSync(file, "utf8"));
+    if (GITHUB_REF_TYPE === "tag" && GITHUB_REF_NAME !== `v${manifest.version}`) {
+      console.error(`the tag is ${GITHUB_REF_NAME}, but ${manifest.name} is ${manifest.version}`);
+      process.exit(1);
+    }
+    Object.assign(manifest, repositoryOf(directory.replaceAll("\\", "/")));
+    if (LOADERS.includes(manifest.name.slice("@sluice/".length))) {
+      manifest.optionalDependencies = { ...manifest.optionalDependencies, ...addons };
+    }
+    writeFileSync(file, `${JSON.stringify(manifest, undefined, 2)}\n`);
   }
   console.log(names.join("\n"));
 }

@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { nativePackageName } from "@sluice/udp";
+import { build } from "vite";
 
 const root = join(import.meta.dirname, "..", "..");
 const LIBRARIES = ["routing", "udp", "realtime", "conversation", "engines", "relay", "transceiver", "client"];
@@ -72,6 +73,76 @@ before(() => {
 });
 after(() => {
   rmSync(folder, { recursive: true, force: true });
+});
+
+test("every archive has its licence and no test, and every file that it promises", () => {
+  for (const name of [...LIBRARIES.map((library) => `@sluice/${library}`), "sluice"]) {
+    const installed = join(folder, "node_modules", ...name.split("/"));
+    assert.match(readFileSync(join(installed, "LICENSE"), "utf8"), /MIT License/);
+    const files = readdirSync(installed, { recursive: true, encoding: "utf8" });
+    assert.deepEqual(
+      files.filter((file) => /\.test\.\w+$/.test(file)),
+      [],
+      name,
+    );
+    const { exports } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8")) as {
+      exports: Record<string, Record<string, string>>;
+    };
+    for (const file of Object.values(exports).flatMap((conditions) => Object.values(conditions)))
+      assert(existsSync(join(installed, file)), `${name}: ${file}`);
+  }
+  const page = join(folder, "node_modules", "sluice", "dist", "console");
+  assert.match(readFileSync(join(page, "plex-sans-license.txt"), "utf8"), /SIL Open Font License/i);
+  assert.match(readFileSync(join(page, "licenses.md"), "utf8"), /libopus/);
+});
+
+test("a page's code compiles against the client's types and is bundled", async () => {
+  const code =
+    'import { connect } from "@sluice/client";\nconst call = await connect({ session: { instructions: "x" } });\ncall.on("transcript", ({ role, text }) => console.log(role.length, text.length));\ncall.on("sluice.turn", ({ total_ms }) => console.log(total_ms.toFixed()));\n';
+  writeFileSync(join(folder, "page.ts"), code);
+  const flags =
+    "--noEmit --strict --skipLibCheck false --target es2024 --lib es2024,dom,dom.iterable --types --module esnext";
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+  const { stdout } = spawnSync(
+    process.execPath,
+    [tsc, ...flags.split(" "), "--moduleResolution", "bundler", "page.ts"],
+    {
+      cwd: folder,
+      encoding: "utf8",
+    },
+  );
+  assert.equal(stdout, "");
+  await build({
+    root: folder,
+    configFile: false,
+    logLevel: "error",
+    build: { target: "es2024", outDir: "bundle", lib: { entry: "page.ts", formats: ["es"] } },
+  });
+  assert(readdirSync(join(folder, "bundle")).some((file) => file.endsWith(".js")));
+});
+
+test("the release names its repository, and refuses a tag of another version", { skip }, () => {
+  for (const [tag, status] of [
+    [`v${JSON.parse(manifests[0]!).version}`, 0],
+    ["v0.0.0", 1],
+  ] as const) {
+    const tree = join(folder, "release");
+    const env = {
+      ...process.env,
+      GITHUB_SERVER_URL: "https://example.org",
+      GITHUB_REPOSITORY: "someone/sluice",
+      GITHUB_REF_TYPE: "tag",
+      GITHUB_REF_NAME: tag,
+    };
+    const pinning = spawnSync(process.execPath, [join(root, "native", "package.mjs"), "--root", tree, "pin"], { env });
+    assert.equal(pinning.status, status, String(pinning.stderr));
+    const { repository } = JSON.parse(readFileSync(join(tree, "packages", "udp", "package.json"), "utf8"));
+    assert.deepEqual(repository, {
+      type: "git",
+      url: "git+https://example.org/someone/sluice.git",
+      directory: "packages/udp",
+    });
+  }
 });
 
 test("every package can be imported from its archive", () => {
