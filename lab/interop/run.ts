@@ -94,8 +94,8 @@ const measured = {
   browsers: [] as BrowserRow[],
 };
 
-if (parts.includes("clients")) await measureClients(chosen.filter(({ client }) => client));
-if (parts.includes("setups")) await measureSetups(chosen.filter(({ client }) => client));
+if (parts.includes("clients")) await measureClients("clients", callTurns);
+if (parts.includes("setups")) await measureClients("setups", timeSetups);
 if (parts.includes("servers")) await measureServers(chosen.filter(({ server }) => server));
 if (parts.includes("relays") && chosen.some(({ relay }) => relay))
   await measureRelays(chosen.filter(({ relay }) => relay));
@@ -116,18 +116,22 @@ function keep(): void {
   writeFileSync(join(DOCS, "peers.md"), renderMarkdown(record));
 }
 
-async function measureClients(peers: readonly Peer[]): Promise<void> {
+/** What `measure` finds of each client at each loss, all of them against one agent of ours. */
+async function measureClients(
+  part: "clients" | "setups",
+  measure: (peer: Peer, url: string, loss: number) => Promise<Partial<ClientRow & SetupRow>>,
+): Promise<void> {
+  const peers = chosen.filter(({ client }) => client);
   if (peers.length === 0) return;
   const agent = await startAgent();
   try {
     for (const peer of peers) {
-      const of = origin(peer, "clients");
+      const of = origin(peer, part);
       if (of.missing !== undefined) {
-        measured.clients.push(of);
+        measured[part].push(of);
         continue;
       }
-      for (const loss of LOSSES)
-        measured.clients.push({ ...of, loss, ...(await measureClient(peer, agent.firstLine, loss)) });
+      for (const loss of LOSSES) measured[part].push({ ...of, loss, ...(await measure(peer, agent.firstLine, loss)) });
       keep();
     }
   } finally {
@@ -136,7 +140,7 @@ async function measureClients(peers: readonly Peer[]): Promise<void> {
 }
 
 /** The figures of the first call, and whether all were well. */
-async function measureClient(peer: Peer, url: string, loss: number): Promise<Partial<ClientRow>> {
+async function callTurns(peer: Peer, url: string, loss: number): Promise<Partial<ClientRow>> {
   const rows: Partial<ClientRow>[] = [];
   for (let seed = 1; seed <= Number(values.repeat); seed++) {
     const row = await attempt(`${peer.name} calls, ${loss * 100} % lost`, () =>
@@ -153,25 +157,6 @@ async function measureClient(peer: Peer, url: string, loss: number): Promise<Par
   const well = rows.filter(({ works }) => works).length;
   if (rows.length > 1) console.error(`  ${well} of ${rows.length} calls were well`);
   return { ...rows[0], works: well === rows.length };
-}
-
-async function measureSetups(peers: readonly Peer[]): Promise<void> {
-  if (peers.length === 0) return;
-  const agent = await startAgent();
-  try {
-    for (const peer of peers) {
-      const of = origin(peer, "setups");
-      if (of.missing !== undefined) {
-        measured.setups.push(of);
-        continue;
-      }
-      for (const loss of LOSSES)
-        measured.setups.push({ ...of, loss, ...(await timeSetups(peer, agent.firstLine, loss)) });
-      keep();
-    }
-  } finally {
-    await agent.stop();
-  }
 }
 
 /** The same seeds for every client. */
