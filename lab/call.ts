@@ -2,8 +2,7 @@
  * A whole call in virtual time: a phone, a network, the transceiver's own session, uplink and downlink, the real call and
  * conversation, and engines. Only DTLS and SCTP are stand-ins (`call/channel.ts`); all chance comes from the seed.
  */
-import type { SpeechToSpeech, TurnReport, VadEngine } from "@sluice/conversation";
-import { createScriptedVad } from "@sluice/engines";
+import type { SpeechToSpeech, TurnReport } from "@sluice/conversation";
 import { type Address, createRandom, Link, Nat, type NetworkProfile } from "@sluice/netem";
 import { createSession, type ServerEvent } from "@sluice/realtime";
 import { classify, parseStun } from "@sluice/routing";
@@ -16,6 +15,7 @@ import { Uplink, type UplinkCounts } from "../packages/transceiver/src/webrtc/up
 import { labDtls, labSctp } from "./call/channel.ts";
 import { PAYLOAD_TYPES, PHONE_ICE, Phone } from "./call/phone.ts";
 import type { VirtualTime } from "./call/virtual-time.ts";
+import { createToneVad } from "./tone-speech/engines.ts";
 
 /** How a call is to be. */
 export interface VirtualCallOptions {
@@ -23,8 +23,6 @@ export interface VirtualCallOptions {
   readonly seed: number;
   readonly network: NetworkProfile;
   readonly speech: SpeechToSpeech;
-  /** Default: by loudness, in no time. */
-  readonly vad?: VadEngine;
   /** Settings of the session, as a client sends them. */
   readonly session?: Readonly<Record<string, unknown>>;
   /** `legacy`: nothing is sent again, nothing twice, the ear waits 200 ms whatever comes. Default `webrtc`. */
@@ -160,7 +158,7 @@ export async function placeVirtualCall(
       id: "rtc_lab",
       session: createSession({ id: "sess_lab", model: "lab", expiresAt: 2_000_000_000 }),
       modelLocked: false,
-      engines: { vad: options.vad ?? createScriptedVad(), speech: options.speech },
+      engines: { vad: createToneVad(), speech: options.speech },
       now: time.now,
       createId: (prefix) => `${prefix}_${++ids}`,
       maxDurationMs: LONGEST_CALL_MS * 2,

@@ -8,7 +8,7 @@ import { type CallRecord, placeVirtualCall, type VirtualCall } from "./call.ts";
 import { afterTold, INFERENCE } from "./profiles/inference.ts";
 import { type CallScore, scoreCall } from "./score.ts";
 import { type CallInHand, createScript, type Performed, type Step } from "./script.ts";
-import { createToneAgent, createToneVad } from "./tone-speech/engines.ts";
+import { createToneAgent } from "./tone-speech/engines.ts";
 
 /** A scenario, as its file exports it. */
 export interface Scenario {
@@ -64,7 +64,6 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     {
       seed,
       time,
-      vad: createToneVad(),
       speech: createToneAgent({ profile: afterTold(INFERENCE[scenario.inference]), seed, reply, sleep: time.sleep }),
       network,
       session: sessionOf(scenario),

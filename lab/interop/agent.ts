@@ -1,11 +1,10 @@
 /** Sluice in a process of its own, with an agent that hears and speaks tone words: prints where it takes calls. */
 import { randomBytes } from "node:crypto";
-import { createScriptedVad } from "@sluice/engines";
 import { createKeyRing, createServerId, generateKey } from "@sluice/routing";
 import { serveTransceiver } from "@sluice/transceiver";
 import { pino } from "pino";
 import { afterTold, INFERENCE } from "../profiles/inference.ts";
-import { createToneAgent } from "../tone-speech/engines.ts";
+import { createToneAgent, createToneVad } from "../tone-speech/engines.ts";
 import { ANSWER } from "./words.ts";
 
 const transceiver = await serveTransceiver({
@@ -18,7 +17,7 @@ const transceiver = await serveTransceiver({
   advertise: ["127.0.0.1"],
   apiKey: undefined,
   engines: {
-    vad: createScriptedVad(),
+    vad: createToneVad(),
     speech: createToneAgent({ profile: afterTold(INFERENCE.fast), seed: 1, reply: () => ANSWER }),
   },
   model: "tones",

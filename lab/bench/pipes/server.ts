@@ -3,12 +3,11 @@
  * ("legacy"), with an agent of tone words that takes the same time for every answer, and a note of all that recognition got.
  */
 import { durationMs, type LinkListener } from "@sluice/conversation";
-import { createScriptedVad } from "@sluice/engines";
 import { createKeyRing, parseKeys, parseServerId } from "@sluice/routing";
 import { loadQuicEngine, serveTransceiver } from "@sluice/transceiver";
 import { pino } from "pino";
 import { HOST } from "../../fleet.ts";
-import { createToneAgent } from "../../tone-speech/engines.ts";
+import { createToneAgent, createToneVad } from "../../tone-speech/engines.ts";
 import { REBIND_TURN, TURNS } from "./conditions.ts";
 import {
   type HeardCall,
@@ -46,7 +45,7 @@ const serve = (which: "product" | "legacy") =>
     keyRing: createKeyRing(parseKeys(setup.keys)),
     serverId: parseServerId(SERVER_IDS[which])!,
     engines: {
-      vad: createScriptedVad(),
+      vad: createToneVad(),
       speech: createToneAgent({ profile, seed: 1, reply: (heard) => answerTo([...TURNS, REBIND_TURN], heard) }),
     },
     model: "tones",
