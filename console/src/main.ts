@@ -16,6 +16,7 @@ import { explain, type Problem } from "./problems.ts";
 import { decibels, Scope } from "./scope.ts";
 import { followTabs } from "./tabs.ts";
 import { TranscriptView } from "./transcript-view.ts";
+import { TurnEnd } from "./turn-end.ts";
 import { drawTurn } from "./turn-view.ts";
 import { type Turn, Turns } from "./turns.ts";
 
@@ -49,7 +50,7 @@ const turns = new Turns();
 const history = new HistoryView(find("history"), find("quantiles"), choose);
 
 /** The caller's words are shown where the agent's engines can tell them. */
-const SESSION = { audio: { input: { transcription: { model: "default" } } } };
+const TRANSCRIPTION = { transcription: { model: "default" } };
 
 let call: Conversation | undefined;
 let dialling: AbortController | undefined;
@@ -75,8 +76,12 @@ filter.addEventListener("input", () => {
 filter.addEventListener("submit", (event) => event.preventDefault());
 find("clear-events").addEventListener("click", () => log.clear());
 document.addEventListener("keydown", onKey);
-// `?transport=websocket` chooses it for a link or a test; the choice is remembered by the address.
-const wanted = new URLSearchParams(location.search).get("transport");
+// `?transport=websocket&turn=semantic` chooses for a link or a test; a choice is remembered by the address.
+const asked = new URLSearchParams(location.search);
+const turnEnd = new TurnEnd(find<HTMLSelectElement>("turn-end"), asked.get("turn"), (settings) => {
+  call?.send({ type: "session.update", session: { type: "realtime", ...settings } });
+});
+const wanted = asked.get("transport");
 if (wanted && [...pipe.options].some(({ value }) => value === wanted)) pipe.value = wanted;
 pipe.addEventListener("change", () => {
   switchPipe(pipe.value as TransportKind | "auto").catch((error: Error) => {
@@ -123,9 +128,10 @@ async function start(microphone: MicrophoneChoice): Promise<void> {
   log.start(performance.now());
   newestLedger = undefined;
   showState("connecting");
+  const session = { audio: { input: { ...TRANSCRIPTION, ...turnEnd.settings().audio?.input } } };
   try {
     follow(
-      await connect({ microphone, signal, session: SESSION, transport: pipe.value as TransportKind | "auto", token }),
+      await connect({ microphone, signal, session, transport: pipe.value as TransportKind | "auto", token }),
       microphone !== false,
     );
   } catch (error) {
@@ -144,6 +150,7 @@ function follow(conversation: Conversation, speaks: boolean): void {
     window.dispatchEvent(new CustomEvent("sluice:event", { detail: event })); // for who looks on: extensions, tests
   });
   conversation.on("sent", (event) => log.add(performance.now(), true, event));
+  conversation.on("session.updated", ({ session }) => turnEnd.show(session));
   conversation.on("transcript", (entry) => transcript.show(entry));
   for (const entry of conversation.transcript) transcript.show(entry);
   conversation.on("input_audio_buffer.speech_started", () => scope.mark(performance.now(), "caller"));

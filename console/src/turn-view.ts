@@ -19,7 +19,7 @@ function headlineOf(turn: Turn): Node[] {
       make("b", {}, `Turn ${turn.turn}: ${verdict(turn.total_ms)}.`),
       ` From your last sound to the first sound of the answer, ${ear ? "mouth to ear" : "by the server's clock alone"}: ${ms(
         turn.silence_ms,
-      )} ms of pause as configured and ${ms(overheadMs(turn))} ms of ours.`,
+      )} ms of silence to know that you had finished and ${ms(overheadMs(turn))} ms of ours.`,
     ),
   ];
 }

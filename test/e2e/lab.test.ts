@@ -16,6 +16,7 @@ after(() => server.stop());
 interface Said {
   readonly type: string;
   readonly heard_ms?: number;
+  readonly session?: { readonly audio: { readonly input: { readonly turn_detection: { readonly type: string } } } };
 }
 
 /** The README's picture, when it is asked for: `SLUICE_SCREENSHOTS=docs npm test -- e2e/lab`. */
@@ -91,7 +92,13 @@ test("on a network from the lab, a conversation changes its pipe while the agent
     await until("sluice.turn", 2);
     await page.waitForTimeout(1000);
     await picture(page);
+    const updates = (await said()).filter(({ type }) => type === "session.updated").length;
+    await page.selectOption("#turn-end", "semantic");
+    await until("session.updated", updates + 1);
     const events = await said();
+    const held = events.findLast(({ type }) => type === "session.updated")?.session;
+    assert.equal(held?.audio.input.turn_detection.type, "semantic_vad", "what ends a turn changes in mid-call");
+    assert.match(page.url(), /turn=semantic/);
     const count = (type: string) => events.filter((event) => event.type === type).length;
     assert.equal(count("session.created"), 0, "no other session was begun");
     assert.equal(count("response.created"), 2, "the answer under way was not begun anew");
