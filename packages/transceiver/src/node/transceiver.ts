@@ -252,8 +252,10 @@ export async function serveTransceiver(options: TransceiverOptions): Promise<Tra
     isResumable: (token) => calls.isResumable(token),
     findResumable: (token) => calls.findResumable(token),
   };
-  const secretsKey = createHmac("sha256", keyRing.minting.icePasswordKey).update("client secrets").digest();
-  const secrets = new ClientSecrets({ key: secretsKey, random: randomBytes });
+  const [secretsKey, ...olderKeys] = keyRing.keys.map(({ icePasswordKey }) =>
+    createHmac("sha256", icePasswordKey).update("client secrets").digest(),
+  );
+  const secrets = new ClientSecrets({ key: secretsKey!, olderKeys, random: randomBytes });
   const auth = new Auth({ apiKey, secrets });
   const onError = (error: unknown) => log.error({ err: error }, "signaling failed");
   const app = createSignaling({

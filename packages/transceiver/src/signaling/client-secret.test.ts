@@ -36,6 +36,15 @@ test("is taken by every server with the same key and audience, and by no other",
   assert.equal(create("sluice", new Uint8Array(32)).verify(NOW, value, true), undefined);
 });
 
+test("is taken after a change of keys as long as its own is among the older ones", () => {
+  const fresh = new Uint8Array(32).fill(8);
+  const { value } = create().mint(NOW, plain)!;
+  const changed = new ClientSecrets({ key: fresh, olderKeys: [KEY], random: randomBytes });
+  assert.ok(changed.verify(NOW, value, true));
+  assert.equal(new ClientSecrets({ key: fresh, random: randomBytes }).verify(NOW, value, true), undefined);
+  assert.equal(create().verify(NOW, changed.mint(NOW, plain)!.value, true), undefined, "the new key mints");
+});
+
 test("refuses one from the future, beyond the leeway of clocks", () => {
   const { value } = create().mint(NOW, plain)!;
   assert.ok(create().verify(NOW - 29, value, true));

@@ -10,6 +10,8 @@ import { parseSession, type SessionPatch } from "@sluice/realtime";
 export interface ClientSecretsOptions {
   /** At least 32 bytes; servers that share it accept each other's secrets. */
   readonly key: Uint8Array;
+  /** Keys of before, whose secrets still count: while a fleet changes its keys, some servers mint by them. */
+  readonly olderKeys?: readonly Uint8Array[];
   /** Who takes these secrets; one minted for another is refused. Default `sluice`. */
   readonly audience?: string;
   /** How far servers' clocks may differ, seconds; default 30. */
@@ -66,8 +68,8 @@ export class ClientSecrets {
   readonly #used = new Map<string, number>();
   #keptSize = 0;
 
-  constructor({ key, random, audience = "sluice", leewaySeconds = 30 }: ClientSecretsOptions) {
-    this.#options = { key, random, audience, leewaySeconds };
+  constructor({ key, random, olderKeys = [], audience = "sluice", leewaySeconds = 30 }: ClientSecretsOptions) {
+    this.#options = { key, random, olderKeys, audience, leewaySeconds };
   }
 
   /** A new secret; `undefined` while too much is kept for others. `now`: Unix seconds. */
@@ -87,14 +89,15 @@ export class ClientSecrets {
       ...(session ? { session: inline ? session : ("kept" as const) } : {}),
     };
     const record = Buffer.from(JSON.stringify(payload)).toString("base64url");
-    return { value: `${PREFIX}${record}.${this.#sign(record)}`, expiresAt: exp };
+    return { value: `${PREFIX}${record}.${sign(this.#options.key, record)}`, expiresAt: exp };
   }
 
   /** What `secret` allows now, `undefined` if nothing. `spend`: a single-use secret is used up by this. */
   verify(now: number, secret: string, spend: boolean): SecretGrant | undefined {
     if (secret.length > MAX_LENGTH || !secret.startsWith(PREFIX)) return undefined;
     const [record = "", signature = "", ...more] = secret.slice(PREFIX.length).split(".");
-    if (more.length > 0 || !equal(signature, this.#sign(record))) return undefined;
+    const { key, olderKeys } = this.#options;
+    if (more.length > 0 || ![key, ...olderKeys].some((one) => equal(signature, sign(one, record)))) return undefined;
     const payload = JSON.parse(Buffer.from(record, "base64url").toString()) as Payload;
     if (payload.aud !== this.#options.audience) return undefined;
     if (now >= payload.exp || payload.iat > now + this.#options.leewaySeconds) return undefined;
@@ -136,10 +139,10 @@ export class ClientSecrets {
       this.#keptSize -= json.length;
     }
   }
+}
 
-  #sign(record: string): string {
-    return createHmac("sha256", this.#options.key).update(`${PREFIX}${record}`).digest("base64url");
-  }
+function sign(key: Uint8Array, record: string): string {
+  return createHmac("sha256", key).update(`${PREFIX}${record}`).digest("base64url");
 }
 
 function holdsKeys(session: SessionPatch | undefined): boolean {
