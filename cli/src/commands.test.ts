@@ -80,6 +80,16 @@ test("a transceiver says what it lacks", () => {
   assert.deepEqual(settings["region-header"], ["x-region", "cf-ipcountry"]);
 });
 
+test("an address of Redis that is none is refused without its password being shown", () => {
+  for (const redis of ["http://:s3cret@host", "s3cret", "redis//:s3cret@host"]) {
+    assert.throws(
+      () => parse("relay", ["--redis", redis], { SLUICE_KEYS }),
+      (error: Error) => error instanceof UsageError && /--redis/.test(error.message) && !/s3cret/.test(error.message),
+    );
+  }
+  assert.equal(parse("relay", ["--redis", "rediss://:x@host:6380"], { SLUICE_KEYS }).redis, "rediss://:x@host:6380");
+});
+
 test("a key that cannot be read is refused without being shown", () => {
   assert.throws(
     () => parse("relay", [], { SLUICE_KEYS: "slk0_secret" }),

@@ -24,6 +24,7 @@ import {
   readKeys,
   readNetwork,
   readPublicRelay,
+  readRedis,
   readRelayPeer,
   readServerId,
   readTransceiver,
@@ -124,7 +125,7 @@ export const transceiverFlags = {
     value: "<url>",
     help: "where relays find us, and others our conversations",
     fallback: undefined,
-    read: text,
+    read: readRedis,
   },
   "register-as": {
     value: "<address>",
@@ -164,7 +165,7 @@ export const relayFlags = {
     read: readRelayPeer,
     many: true,
   },
-  redis: { value: "<url>", help: "registered transceivers, earlier recovery", fallback: undefined, read: text },
+  redis: { value: "<url>", help: "registered transceivers, earlier recovery", fallback: undefined, read: readRedis },
   metrics: {
     value: "<address:port>",
     help: "where /metrics, /healthz and /readyz are",

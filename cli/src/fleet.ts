@@ -86,3 +86,10 @@ export function readKeys(value: string): readonly KeyConfig[] {
     throw cause;
   }
 }
+
+/** The address of a Redis; it may hold a password, and is not shown. */
+export function readRedis(value: string, flag: string): string {
+  const protocol = URL.canParse(value) ? new URL(value).protocol : "";
+  if (protocol === "redis:" || protocol === "rediss:") return value;
+  throw new UsageError(`${flag} must be an address such as redis://:password@host:6379, or rediss:// for TLS`);
+}

@@ -35,7 +35,7 @@ export class Cache {
   #inFlight = 0;
   #failures = 0;
   #pausedUntil = 0;
-  #up = false;
+  #up: boolean | undefined; // until the first attempt ended
 
   constructor(options: CacheOptions) {
     this.#options = options;
@@ -49,7 +49,7 @@ export class Cache {
           Math.min(MAX_RECONNECT_MS, 50 * 2 ** Math.min(tries, 6)) * (0.5 + Math.random() / 2),
       },
     });
-    this.#client.on("error", (error: Error) => this.#note(false, error.message));
+    this.#client.on("error", (error: NodeJS.ErrnoException) => this.#note(false, error.message || `${error.code}`));
     this.#client.on("ready", () => this.#note(true, ""));
   }
 
@@ -135,8 +135,9 @@ export class Cache {
   }
 
   #note(up: boolean, reason: string): void {
-    if (up === this.#up && reason === "") return;
-    if (up || this.#up) this.#options.log(up ? "redis: connected" : `redis: lost (${reason}); calls go on without it`);
+    if (up === this.#up) return;
+    const what = this.#up ? `lost (${reason}); calls go on without it` : `not reached (${reason}); trying on`;
+    this.#options.log(`redis: ${up ? "connected" : what}`);
     this.#up = up;
   }
 }

@@ -183,6 +183,41 @@ test("metrics, health and readiness are served, and a draining relay is not read
   await assert.rejects(ask("/healthz"));
 });
 
+test("a relay that knows nobody, because Redis was never read, says so once and is not ready until it was", async (context) => {
+  const redis = await startRedis(context);
+  const admin = await createClient({ url: redis.url }).connect();
+  await admin.configSet("requirepass", "right-password");
+  admin.destroy();
+  const start = async (url: string, directory: RelayOptions["directory"]) => {
+    const lines: string[] = [];
+    const relay = await serveRelay({
+      keys: [key],
+      host: HOST,
+      port: 0,
+      redis: url,
+      directory,
+      metrics: { host: HOST, port: 0 },
+      log: (line) => lines.push(line),
+    });
+    context.after(() => relay.close());
+    const ready = async () => (await fetch(`http://${HOST}:${relay.metricsPort}/readyz`)).status;
+    return { lines, ready };
+  };
+  const withPassword = (password: string) => redis.url.replace("://", `://:${password}@`);
+  const well = await start(withPassword("right-password"), { cluster: 1 });
+  assert.equal(await well.ready(), 200);
+  const wrong = await start(withPassword("wrong-password"), { cluster: 1 });
+  assert.equal(await wrong.ready(), 503);
+  assert.equal(wrong.lines.length, 1);
+  assert.match(wrong.lines[0]!, /^redis: not reached \(WRONGPASS/);
+  assert.doesNotMatch(wrong.lines[0]!, /wrong-password/);
+  const told = await start(withPassword("wrong-password"), {
+    cluster: 1,
+    transceivers: [{ serverId: createServerId(1, 1), address: HOST, port: 9 }],
+  });
+  assert.equal(await told.ready(), 200);
+});
+
 test("a port that is taken, and an aborted signal, end in an error or at once", async (context) => {
   const { relay } = await start(context);
   await assert.rejects(
@@ -329,7 +364,9 @@ async function startRedis(context: TestContext) {
   const { port } = probe.address() as { port: number };
   probe.close();
   await once(probe, "close");
-  const process = spawn("redis-server", ["--port", `${port}`, "--save", "", "--bind", HOST], { stdio: "ignore" });
+  const process = spawn("redis-server", ["--port", `${port}`, "--save", "", "--bind", HOST], {
+    stdio: "ignore",
+  });
   context.after(() => process.kill("SIGKILL"));
   const url = `redis://${HOST}:${port}`;
   await eventually(async () => {

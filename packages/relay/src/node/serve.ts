@@ -101,10 +101,13 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
       reply({ kind: "found", lookup, serverId: await cache?.lookUp(lookup.address, lookup.port) });
     },
   });
-  const state = { draining: false, closed: false };
+  // Whoever knows no transceiver sends nothing on: until Redis was read, that is who has none configured.
+  const configured = directory.transceivers?.length ?? 0;
+  const state = { draining: false, closed: false, knows: cache === undefined || configured > 0 };
   const poll = async () => {
     const now = performance.timeOrigin + performance.now();
     const transceivers = await cache?.registrations(now);
+    state.knows ||= transceivers !== undefined;
     workers.broadcast(transceivers ? { kind: "registrations", transceivers } : { kind: "registryLost" });
   };
   const opened = cache?.open(CONNECT_MS);
@@ -127,7 +130,7 @@ export async function serveRelay(options: RelayOptions, signal?: AbortSignal): P
         return workers.listening;
       },
       get ready() {
-        return workers.listening === count;
+        return workers.listening === count && state.knows;
       },
       get draining() {
         return state.draining;

@@ -33,7 +33,7 @@ export class Registrar {
   readonly #client: ReturnType<typeof createClient>;
   readonly #timer: NodeJS.Timeout;
   #draining = false;
-  #up = false;
+  #up: boolean | undefined; // until the first attempt ended
 
   constructor(options: RegistrarOptions) {
     this.#options = options;
@@ -46,7 +46,7 @@ export class Registrar {
         reconnectStrategy: (tries) => Math.min(2000, 50 * 2 ** tries) + 50 * Math.random(),
       },
     });
-    this.#client.on("error", (error: Error) => this.#note(false, error.message));
+    this.#client.on("error", (error: NodeJS.ErrnoException) => this.#note(false, error.message || `${error.code}`));
     this.#client.on("ready", () => {
       this.#note(true, "");
       void this.#register();
@@ -104,7 +104,11 @@ export class Registrar {
   }
 
   #note(up: boolean, reason: string): void {
-    if (up !== this.#up) this.#options.log(up ? "redis: connected" : `redis: lost (${reason}); calls go on without it`);
+    if (up === this.#up) return;
+    const what = this.#up
+      ? `lost (${reason}); calls go on without it`
+      : `not reached (${reason}); relays do not know us`;
+    this.#options.log(`redis: ${up ? "connected" : what}`);
     this.#up = up;
   }
 }
