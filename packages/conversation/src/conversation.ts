@@ -3,8 +3,8 @@
  * caller's audio, the engine's answer and the pipe's word on what is out; whose turn it is and what is answered is decided;
  * out go commands.
  *
- *     caller's audio --> listener --> turn-taking --+--> responses --> engine --> agent's voice --> pipe
- *                            client's events -------+        items, memory        playout <-- what is out
+ *     caller's audio --> listener, turn-taking --+--> responses --> (engine) --> agent's voice --> (pipe)
+ *     client's events --> items, memory ---------+                                  playout <-- what is out
  *
  * Drive rule: one input, drain all commands, re-arm the timer. Never reads a clock, draws no random numbers.
  */
