@@ -91,7 +91,7 @@ export class Phone {
     this.#options = options;
     this.#repairs = new RepairRequests(options.repair !== false);
     this.#channel = new EventsChannel(
-      (packet) => this.#sendRecord("applicationData", packet),
+      (packet) => this.#options.send(record("data", this.#records++, packet)),
       (text) => options.onEvent(JSON.parse(text)),
     );
   }
@@ -195,7 +195,9 @@ export class Phone {
     const { serverUfrag, serverPassword, random, send } = this.#options;
     const username = `${serverUfrag}:${PHONE_ICE.ufrag}`;
     send(formatBindingRequest({ transactionId: random(12), username, password: serverPassword, useCandidate: true }));
-    if (!this.#connected) send(record("handshake", this.#records++, Uint8Array.of(1)));
+    if (this.#connected) return;
+    send(record("hello", this.#records++, Uint8Array.of(1)));
+    if (this.#records > 1) send(record("finished", this.#records++, Uint8Array.of(1))); // the answer may be what was lost
   }
 
   #handleStun(packet: Uint8Array): void {
@@ -211,10 +213,6 @@ export class Phone {
   #handleRecord(packet: Uint8Array): void {
     if (packet[0] === 22) this.#connected = true;
     else this.#channel.handlePacket(packet.subarray(13));
-  }
-
-  #sendRecord(type: "handshake" | "applicationData", fragment: Uint8Array): void {
-    this.#options.send(record(type, this.#records++, fragment));
   }
 
   #handleRtcp(packet: Uint8Array): void {
