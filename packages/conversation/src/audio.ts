@@ -16,3 +16,15 @@ export type Pcm = Int16Array;
 export function durationMs(pcm: Pcm): Milli {
   return pcm.length / SAMPLES_PER_MS;
 }
+
+/** `parts` one after the other; one alone is given as it is. */
+export function concatenate(parts: readonly Pcm[]): Pcm {
+  if (parts.length === 1) return parts[0]!;
+  const whole = new Int16Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

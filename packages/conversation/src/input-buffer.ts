@@ -1,5 +1,5 @@
 /** The caller's audio in order, waiting to be committed as an utterance; bounded. */
-import { type Milli, type Pcm, SAMPLES_PER_MS } from "./audio.ts";
+import { concatenate, type Milli, type Pcm, SAMPLES_PER_MS } from "./audio.ts";
 import type { AudioOrigin } from "./link.ts";
 
 /** Frames of one utterance by what became of them. */
@@ -89,7 +89,7 @@ export class InputBuffer {
       parts.push(chunk.pcm.subarray(begin, end));
       counts[chunk.origin] += 1;
     }
-    return { pcm: concat(parts), startMs, frames: counts };
+    return { pcm: concatenate(parts), startMs, frames: counts };
   }
 
   #shift(): Milli {
@@ -98,14 +98,4 @@ export class InputBuffer {
     this.#heldMs -= ms;
     return ms;
   }
-}
-
-function concat(parts: readonly Pcm[]): Pcm {
-  const whole = new Int16Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

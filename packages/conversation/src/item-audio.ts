@@ -7,7 +7,7 @@ import {
   encodeBase64,
   type Item,
 } from "@sluice/realtime";
-import type { Pcm } from "./audio.ts";
+import { concatenate, type Pcm } from "./audio.ts";
 import { voicedBounds } from "./listener.ts";
 import type { CallerAudio } from "./memory.ts";
 
@@ -23,7 +23,7 @@ export function takeAudio(item: Item, format: AudioFormat): { item: Item; caller
     parts.push(pcm);
   }
   if (parts.length === 0) return { item };
-  const pcm = parts.length === 1 ? parts[0]! : concat(parts);
+  const pcm = concatenate(parts);
   const { startMs, endMs } = voicedBounds(pcm);
   const content = item.content.map((part) => {
     if (part.type !== "input_audio") return part;
@@ -52,14 +52,4 @@ function encode(pcm: Pcm, format: AudioFormat): string {
   whole.set(first);
   whole.set(rest, first.length);
   return encodeBase64(whole);
-}
-
-function concat(parts: readonly Pcm[]): Pcm {
-  const whole = new Int16Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -53,7 +53,7 @@ test("with enough speech at hand nothing is waited for any more", () => {
 test("an utterance that is complete waits no longer", () => {
   const lead = new Lead({ waitMs: 500, bufferMs: Infinity });
   lead.handleAudio(0, speech(100));
-  assert.equal(played(lead.handleEnd()), 100);
+  assert.equal(played(lead.handleEnd(60)), 100);
   assert.equal(lead.pollTimeout(), undefined);
 });
 
@@ -67,4 +67,65 @@ test("what an utterance would have needed is measured, whatever lead it was give
     assert.equal(lead.neededMs, 120);
     assert.equal(lead.neededBufferMs, 320);
   }
+});
+
+/** An engine that makes `rate` seconds of speech a second in pieces of 100 ms: what is played, as [from, to] by the wall. */
+function playedBy(lead: Lead, rate: number, totalMs: number, words?: Pcm): [number, number][] {
+  const spans: [number, number][] = [];
+  let at = 0;
+  const play = (now: number, pieces: readonly Pcm[]) => {
+    const last = spans.at(-1);
+    if (played(pieces) === 0) return;
+    if (last && now <= last[1]) last[1] += played(pieces);
+    else spans.push([now, now + played(pieces)]);
+  };
+  for (; at < totalMs; at += 100)
+    play(at / rate, lead.handleAudio(at / rate, words?.slice(at * 24, (at + 100) * 24) ?? speech(100)));
+  play(at / rate, lead.handleEnd(at / rate));
+  return spans;
+}
+
+test("an engine that is too slow stands still a few times for longer, not every tenth of a second", () => {
+  const spans = playedBy(new Lead(NO_LEAD), 0.5, 6000);
+  assert.ok(spans.length <= 6, `${spans.length} pieces`);
+  assert.equal(Math.round(spans.reduce((ms, [from, to]) => ms + to - from, 0)), 6000, "all of it is played");
+  assert.ok(spans.at(-1)![0] <= 12_000, "and it ends no later than the last of it is made");
+});
+
+test("after the first time, speech stands still between two words", () => {
+  const words = new Int16Array(6000 * 24); // 300 ms of a word, 60 ms of silence
+  for (let i = 0; i < words.length; i++) words[i] = i % (360 * 24) < 300 * 24 ? 8000 : 0;
+  const lead = new Lead(NO_LEAD);
+  let place = 0;
+  for (const [from, to] of playedBy(lead, 0.5, 6000, words).slice(0, -1)) {
+    place += to - from;
+    const intoWord = place % 360;
+    if (place > 100) assert.ok(intoWord === 0 || intoWord >= 300, `it stood still ${intoWord} ms into a word`);
+  }
+});
+
+test("what is a little late, as pipes hold a little, is played as it comes", () => {
+  const lead = new Lead(NO_LEAD);
+  lead.handleAudio(0, speech(100));
+  assert.equal(played(lead.handleAudio(139, speech(100))), 100);
+  assert.equal(lead.pollTimeout(), undefined);
+});
+
+test("after a gap speech waits for more of it, for two seconds at most, and not when it is complete", () => {
+  const dry = () => {
+    const lead = new Lead(NO_LEAD);
+    lead.handleAudio(0, speech(100));
+    assert.equal(played(lead.handleAudio(300, speech(100))), 0);
+    assert.equal(lead.pollTimeout(), 2300);
+    return lead;
+  };
+  assert.ok(played(dry().handleTimeout(2300)) > 0);
+  assert.ok(played(dry().handleAudio(400, speech(300))) >= 160);
+  assert.equal(played(dry().handleEnd(400)), 100);
+});
+
+test("where the client holds the speech for a lead, it runs dry that much later", () => {
+  const lead = new Lead(NO_LEAD, 300);
+  lead.handleAudio(0, speech(100));
+  assert.equal(played(lead.handleAudio(430, speech(100))), 100);
 });

@@ -1,9 +1,10 @@
 /**
  * How long an answer's first sample is held back so that the speech behind it does not run dry: as long as it takes that
  * fewer than one utterance in a hundred has a gap, by what utterances needed of late, and not at all when the engine is
- * fast enough. Never reads a clock.
+ * fast enough. Where it runs dry all the same it goes on with more at hand, and stops next time between two words. Never
+ * reads a clock.
  */
-import { durationMs, type Milli, type Pcm } from "./audio.ts";
+import { concatenate, durationMs, type Milli, type Pcm, SAMPLES_PER_MS } from "./audio.ts";
 import type { Forecast } from "./forecast.ts";
 
 /** There are two ways of being wrong; together they leave 0.7 % of utterances with a gap, of the 1 % that may have one. */
@@ -12,6 +13,16 @@ const GAPLESS = 0.9945;
 const SHORTEST_MS: Milli = 5;
 /** Nobody waits longer for the sake of what comes later. */
 const LONGEST_MS: Milli = 2000;
+
+/** A piece that is less late than this finds the pipe's own lead not yet played. */
+const FORGIVEN_MS: Milli = 40;
+/** Gathered after an utterance ran dry for the first time; twice as much after each further time. */
+const FIRST_REFILL_MS: Milli = 400;
+const LONGEST_REFILL_MS: Milli = 1600;
+/** Of speech that ran dry before, so much of the end is kept back, for the sake of a better place to stop. */
+const TAIL_MS: Milli = 240;
+/** What is as quiet as the quietest place for so long is one. */
+const QUIET_MS: Milli = 10;
 
 /** When speech may begin: after a while, or once so much of it is here, whichever comes first. */
 export interface LeadNeed {
@@ -32,16 +43,26 @@ export function leadOf(forecast: Forecast | undefined, now: Milli): LeadNeed {
 /** Speech of one utterance on its way to the pipe. */
 export class Lead {
   readonly #need: LeadNeed;
+  readonly #grantedMs: Milli;
   #held: Pcm[] = [];
+  #heldMs: Milli = 0;
   #firstAt: Milli | undefined;
   #audioMs: Milli = 0;
   #firstMs: Milli = 0; // audio of the first piece
   #slackMs: Milli = -Infinity; // how late the latest piece was, had playing begun with the first
-  #released = false;
+  #dryAt: Milli | undefined; // when all that was given is played
+  #refillMs: Milli = 0; // gathered before it goes on; 0: it never ran dry
+  #refillsFrom: Milli | undefined;
 
-  /** `need`: see {@link leadOf}; {@link NO_LEAD} where somebody else holds the speech. */
-  constructor(need: LeadNeed) {
+  /** `need`: see {@link leadOf}; {@link NO_LEAD} where somebody else holds the speech, for `grantedMs`. */
+  constructor(need: LeadNeed, grantedMs: Milli = 0) {
     this.#need = need;
+    this.#grantedMs = grantedMs;
+  }
+
+  /** Whether the first sample was given. */
+  get begun(): boolean {
+    return this.#dryAt !== undefined;
   }
 
   /** Takes what was made, and gives what may be played now. */
@@ -52,24 +73,29 @@ export class Lead {
     } else this.#slackMs = Math.max(this.#slackMs, now - this.#firstAt - this.#audioMs);
     this.#audioMs += durationMs(pcm);
     this.#held.push(pcm);
-    return this.handleTimeout(now);
+    this.#heldMs += durationMs(pcm);
+    if (this.#dryAt !== undefined && this.#refillsFrom === undefined && now > this.#dryAt + FORGIVEN_MS) {
+      this.#refillMs = Math.min(LONGEST_REFILL_MS, this.#refillMs === 0 ? FIRST_REFILL_MS : 2 * this.#refillMs);
+      this.#refillsFrom = now;
+    }
+    return this.#advance(now);
   }
 
   /** Gives what may be played now. */
   handleTimeout(now: Milli): readonly Pcm[] {
-    const due = this.pollTimeout();
-    if (due !== undefined && now < due && this.#audioMs < this.#need.bufferMs) return [];
-    return this.#release();
+    return this.pollTimeout() === undefined ? [] : this.#advance(now);
   }
 
   /** Nothing more will come, so nothing can run dry. */
-  handleEnd(): readonly Pcm[] {
-    return this.#release();
+  handleEnd(now: Milli): readonly Pcm[] {
+    this.#refillsFrom = undefined;
+    return this.#release(now, false);
   }
 
-  /** When the first sample is due; `undefined` when nothing is held. */
+  /** When what is held is due, the first sample or what goes on after a gap; `undefined` when nothing waits. */
   pollTimeout(): Milli | undefined {
-    return this.#released || this.#firstAt === undefined ? undefined : this.#firstAt + this.#need.waitMs;
+    if (this.#refillsFrom !== undefined) return this.#refillsFrom + LONGEST_MS;
+    return this.begun || this.#firstAt === undefined ? undefined : this.#firstAt + this.#need.waitMs;
   }
 
   /** The delay of the first sample that would have kept it without a gap. */
@@ -82,8 +108,40 @@ export class Lead {
     return Math.max(0, this.#slackMs + this.#firstMs);
   }
 
-  #release(): readonly Pcm[] {
-    this.#released = this.#firstAt !== undefined;
-    return this.#held.splice(0);
+  #advance(now: Milli): readonly Pcm[] {
+    const due = this.pollTimeout();
+    const enoughMs = this.begun ? this.#refillMs : this.#need.bufferMs;
+    if (due !== undefined && now < due && this.#heldMs < enoughMs) return [];
+    this.#refillsFrom = undefined;
+    return this.#release(now, this.#refillMs > 0);
   }
+
+  /** `keepsTail`: up to the quietest place near the end, where it may stand still. */
+  #release(now: Milli, keepsTail: boolean): readonly Pcm[] {
+    if (this.#held.length === 0) return [];
+    let given = this.#held;
+    this.#held = [];
+    if (keepsTail) {
+      const whole = concatenate(given);
+      const cut = quietestPlace(whole, whole.length - TAIL_MS * SAMPLES_PER_MS);
+      given = cut > 0 ? [whole.subarray(0, cut)] : [];
+      if (cut < whole.length) this.#held.push(whole.subarray(cut));
+    }
+    const keptMs = this.#held.reduce((ms, pcm) => ms + durationMs(pcm), 0);
+    this.#dryAt = Math.max(now + (this.begun ? 0 : this.#grantedMs), this.#dryAt ?? 0) + this.#heldMs - keptMs;
+    this.#heldMs = keptMs;
+    return given;
+  }
+}
+
+/** The sample after `from` at which `pcm` is quietest for {@link QUIET_MS}; the last of such places. */
+function quietestPlace(pcm: Pcm, from: number): number {
+  const size = QUIET_MS * SAMPLES_PER_MS;
+  let [best, least] = [pcm.length, Infinity];
+  for (let at = Math.max(0, from); at + size <= pcm.length; at += size) {
+    let power = 0;
+    for (let i = at; i < at + size; i++) power += pcm[i]! ** 2;
+    if (power <= least) [best, least] = [at + size / 2, power];
+  }
+  return best;
 }

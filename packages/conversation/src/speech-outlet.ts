@@ -4,7 +4,7 @@ import type { Forecast } from "./forecast.ts";
 import { Lead, leadOf, NO_LEAD } from "./lead.ts";
 import type { Utterance } from "./link.ts";
 
-/** Speech to play now; `released`: it was held back until now. */
+/** Speech to play now; `released`: the utterance begins with it, and was held back until now. */
 export interface OutgoingSpeech {
   readonly utterance: Utterance;
   readonly pcm: Pcm;
@@ -33,10 +33,14 @@ export class SpeechOutlet {
     let outgoing = this.#outgoing.get(utterance.responseId);
     if (!outgoing) {
       const need = leadOf(this.#forecast, now);
-      outgoing = { utterance, lead: new Lead(this.#holds ? need : NO_LEAD), grantedMs: need.waitMs };
+      outgoing = {
+        utterance,
+        lead: this.#holds ? new Lead(need) : new Lead(NO_LEAD, need.waitMs),
+        grantedMs: need.waitMs,
+      };
       this.#outgoing.set(utterance.responseId, outgoing);
     }
-    const held = outgoing.lead.pollTimeout() !== undefined;
+    const held = outgoing.lead.pollTimeout() !== undefined && !outgoing.lead.begun;
     return told(outgoing, outgoing.lead.handleAudio(now, pcm), held);
   }
 
@@ -52,12 +56,16 @@ export class SpeechOutlet {
     if (!outgoing || !complete) return [];
     this.#forecast?.record(now, "lead", outgoing.lead.neededMs);
     this.#forecast?.record(now, "buffer", outgoing.lead.neededBufferMs);
-    return told(outgoing, outgoing.lead.handleEnd(), true);
+    const held = !outgoing.lead.begun;
+    return told(outgoing, outgoing.lead.handleEnd(now), held);
   }
 
   handleTimeout(now: Milli): readonly OutgoingSpeech[] {
     const due: OutgoingSpeech[] = [];
-    for (const outgoing of this.#outgoing.values()) due.push(...told(outgoing, outgoing.lead.handleTimeout(now), true));
+    for (const outgoing of this.#outgoing.values()) {
+      const held = !outgoing.lead.begun;
+      due.push(...told(outgoing, outgoing.lead.handleTimeout(now), held));
+    }
     return due;
   }
 
