@@ -14,15 +14,14 @@ const SHORTEST_MS: Milli = 5;
 /** Nobody waits longer for the sake of what comes later. */
 const LONGEST_MS: Milli = 2000;
 
-/** A piece that is less late than this finds the pipe's own lead not yet played. */
-const FORGIVEN_MS: Milli = 40;
 /** Gathered after an utterance ran dry for the first time; twice as much after each further time. */
 const FIRST_REFILL_MS: Milli = 400;
 const LONGEST_REFILL_MS: Milli = 1600;
-/** Of speech that ran dry before, so much of the end is kept back, for the sake of a better place to stop. */
-const TAIL_MS: Milli = 240;
-/** What is as quiet as the quietest place for so long is one. */
-const QUIET_MS: Milli = 10;
+/** Speech that ran dry before is given up to its last pause; where there is none in so much, all of it. */
+const LONGEST_TAIL_MS: Milli = 1000;
+/** A pause is that long, and 20 dB below the loudest. */
+const PAUSE_MS: Milli = 10;
+const PAUSE_POWER = 0.01;
 
 /** When speech may begin: after a while, or once so much of it is here, whichever comes first. */
 export interface LeadNeed {
@@ -74,7 +73,7 @@ export class Lead {
     this.#audioMs += durationMs(pcm);
     this.#held.push(pcm);
     this.#heldMs += durationMs(pcm);
-    if (this.#dryAt !== undefined && this.#refillsFrom === undefined && now > this.#dryAt + FORGIVEN_MS) {
+    if (this.#dryAt !== undefined && this.#refillsFrom === undefined && now > this.#dryAt + SHORTEST_MS) {
       this.#refillMs = Math.min(LONGEST_REFILL_MS, this.#refillMs === 0 ? FIRST_REFILL_MS : 2 * this.#refillMs);
       this.#refillsFrom = now;
     }
@@ -116,32 +115,37 @@ export class Lead {
     return this.#release(now, this.#refillMs > 0);
   }
 
-  /** `keepsTail`: up to the quietest place near the end, where it may stand still. */
+  /** `keepsTail`: up to the last pause, where it may stand still. */
   #release(now: Milli, keepsTail: boolean): readonly Pcm[] {
     if (this.#held.length === 0) return [];
     let given = this.#held;
     this.#held = [];
     if (keepsTail) {
       const whole = concatenate(given);
-      const cut = quietestPlace(whole, whole.length - TAIL_MS * SAMPLES_PER_MS);
+      const pause = lastPause(whole);
+      const cut = whole.length - pause > LONGEST_TAIL_MS * SAMPLES_PER_MS ? whole.length : pause;
       given = cut > 0 ? [whole.subarray(0, cut)] : [];
       if (cut < whole.length) this.#held.push(whole.subarray(cut));
     }
     const keptMs = this.#held.reduce((ms, pcm) => ms + durationMs(pcm), 0);
-    this.#dryAt = Math.max(now + (this.begun ? 0 : this.#grantedMs), this.#dryAt ?? 0) + this.#heldMs - keptMs;
+    if (given.length > 0) {
+      this.#dryAt = Math.max(now + (this.begun ? 0 : this.#grantedMs), this.#dryAt ?? 0) + this.#heldMs - keptMs;
+    }
     this.#heldMs = keptMs;
     return given;
   }
 }
 
-/** The sample after `from` at which `pcm` is quietest for {@link QUIET_MS}; the last of such places. */
-function quietestPlace(pcm: Pcm, from: number): number {
-  const size = QUIET_MS * SAMPLES_PER_MS;
-  let [best, least] = [pcm.length, Infinity];
-  for (let at = Math.max(0, from); at + size <= pcm.length; at += size) {
+/** The sample in the middle of the last pause of `pcm`; 0 where there is none. */
+function lastPause(pcm: Pcm): number {
+  const size = PAUSE_MS * SAMPLES_PER_MS;
+  const powers: number[] = [];
+  for (let at = 0; at + size <= pcm.length; at += size) {
     let power = 0;
     for (let i = at; i < at + size; i++) power += pcm[i]! ** 2;
-    if (power <= least) [best, least] = [at + size / 2, power];
+    powers.push(power);
   }
-  return best;
+  const most = PAUSE_POWER * Math.max(...powers);
+  const last = powers.findLastIndex((power) => power <= most);
+  return last < 0 ? 0 : last * size + size / 2;
 }

@@ -4,6 +4,9 @@ import type { Forecast } from "./forecast.ts";
 import { Lead, leadOf, NO_LEAD } from "./lead.ts";
 import type { Utterance } from "./link.ts";
 
+/** What a client that holds speech waits for, unless it is told of more. */
+const CLIENT_LEAD_MS: Milli = 40;
+
 /** Speech to play now; `released`: the utterance begins with it, and was held back until now. */
 export interface OutgoingSpeech {
   readonly utterance: Utterance;
@@ -35,7 +38,7 @@ export class SpeechOutlet {
       const need = leadOf(this.#forecast, now);
       outgoing = {
         utterance,
-        lead: this.#holds ? new Lead(need) : new Lead(NO_LEAD, need.waitMs),
+        lead: this.#holds ? new Lead(need) : new Lead(NO_LEAD, CLIENT_LEAD_MS + need.waitMs),
         grantedMs: need.waitMs,
       };
       this.#outgoing.set(utterance.responseId, outgoing);
