@@ -164,6 +164,13 @@ function follow(conversation: Conversation, speaks: boolean): void {
     newestLedger = ledger;
     drawLedger(find("ledger"), ledger);
   });
+  conversation.on("response.done", ({ response: { status, status_details: details } }) => {
+    const failure = details?.type === "failed" ? details.error?.message : undefined;
+    if (failure !== undefined) {
+      showNotice("The agent could not answer", failure, []);
+      notice.dataset.of = "answer";
+    } else if (status === "completed" && notice.dataset.of === "answer") hideNotice();
+  });
   conversation.on("mute", showMute);
   conversation.on("state", ({ state, reason }) => {
     if (state === "closed") {
@@ -286,6 +293,7 @@ function showNotice(title: string, advice: string, actions: readonly [string, ()
   });
   notice.replaceChildren(make("b", {}, title), make("p", {}, advice), make("div", {}, ...buttons));
   notice.hidden = false;
+  delete notice.dataset.of;
 }
 
 function hideNotice(): void {
