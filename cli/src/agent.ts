@@ -17,7 +17,12 @@ export interface Agent {
 }
 
 /** Makes the agent. With `OPENAI_API_KEY` and no engine named, OpenAI serves all three. Keys go to nobody else. */
-export function createAgent(settings: AgentSettings, env: Environment, tts: Espeak | undefined): Agent {
+export function createAgent(
+  settings: AgentSettings,
+  env: Environment,
+  tts: Espeak | undefined,
+  warn: (failure: unknown, line: string) => void,
+): Agent {
   const { instructions, language } = settings;
   const after = settings["llm-fallback-after"];
   const hedgeAt = after === undefined ? undefined : after / 100;
@@ -43,7 +48,10 @@ export function createAgent(settings: AgentSettings, env: Environment, tts: Espe
     },
     stt: earsOf(engines),
     tts: voice?.engine ?? tts,
-    fallbackTts: () => Promise.resolve(tts),
+    fallbackTts: async (failure) => {
+      if (failure !== undefined && tts) warn(failure, "eSpeak NG speaks instead");
+      return tts;
+    },
     language,
     apology: settings.apology === "none" ? undefined : settings.apology,
     description: `${llm.model} at ${llm.host} ${ears} and speaks by ${voice?.host ?? "eSpeak NG"}.`,

@@ -114,7 +114,8 @@ async function serve(settings: StartSettings, place: Place, version: string) {
   const tls = certFile === undefined || keyFile === undefined ? undefined : readTls(certFile, keyFile);
   const toolServers = createMcpServers({ servers: settings.mcp, allowedHosts: settings["mcp-hosts"], version });
   const [vad, tts, turn] = await Promise.all([createSileroVad(), createEspeak(), loadTurnModel(settings)]);
-  const agent = createAgent(settings, process.env, tts);
+  const log = pino({ level: settings["log-level"] }, pino.destination({ dest: 2, sync: true }));
+  const agent = createAgent(settings, process.env, tts, (err, line) => log.warn({ err }, line));
   const tracing = await createTracing(process.env, version);
   const quic = loadQuicEngine();
   const transceiver = await serveTransceiver({
@@ -135,7 +136,7 @@ async function serve(settings: StartSettings, place: Place, version: string) {
     staticDir: findConsole(),
     maxCalls: settings["max-calls"],
     tracer: tracing?.tracer,
-    log: pino({ level: settings["log-level"] }, pino.destination({ dest: 2, sync: true })),
+    log,
   }).catch((cause: unknown) => {
     throw explain(cause, settings);
   });

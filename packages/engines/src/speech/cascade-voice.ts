@@ -10,11 +10,16 @@ export interface Clause {
 
 /** Speaks the clauses of one reply. */
 export class Voice {
-  readonly #fallback: () => Promise<TextToSpeech | undefined>;
+  readonly #fallback: (failure: unknown) => Promise<TextToSpeech | undefined>;
   readonly #options: TtsOptions;
   #tts: TextToSpeech | undefined; // absent once it failed: a reply keeps the voice that it was given then
 
-  constructor(tts: TextToSpeech | undefined, fallback: () => Promise<TextToSpeech | undefined>, options: TtsOptions) {
+  /** `fallback` is told why the voice failed; `undefined`: there was none. */
+  constructor(
+    tts: TextToSpeech | undefined,
+    fallback: (failure: unknown) => Promise<TextToSpeech | undefined>,
+    options: TtsOptions,
+  ) {
     this.#tts = tts;
     this.#fallback = fallback;
     this.#options = options;
@@ -41,7 +46,7 @@ export class Voice {
         failure = error;
       }
     }
-    const other = await this.#fallback();
+    const other = await this.#fallback(failure);
     if (signal.aborted) return;
     if (!other) throw failure ?? noVoice();
     if (this.#tts === own) this.#tts = undefined;

@@ -242,11 +242,16 @@ test("cascade: without ears it asks to be written to, and a model that hears nee
 
 test("cascade: a voice that fails before its first sound is replaced by another", async () => {
   const other = createScriptedTts({ first: 0, msPerCharacter: 20 });
+  const told: unknown[] = [];
   const failing = cascade({
     tts: { faults: [{ kind: "error", calls: { share: 1 } }] },
-    fallbackTts: async () => other,
+    fallbackTts: async (failure) => {
+      told.push(failure);
+      return other;
+    },
   });
   assert.equal(transcriptOf(await respond(failing, [typed("item_1", "Hi.")])), REPLY);
+  assert.ok(told[0] instanceof Error, "the other is told why");
   const mute: TextToSpeech = { async *speak() {} };
   const silent = createCascade({
     llm: createScriptedLlm({ first: 0, reply: () => REPLY }),

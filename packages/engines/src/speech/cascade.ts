@@ -40,8 +40,8 @@ export interface CascadeOptions {
   readonly fallbackLlm?: LanguageModel | undefined;
   /** Without it eSpeak NG speaks. */
   readonly tts?: TextToSpeech | undefined;
-  /** Speaks when `tts` is missing or fails before its first sound. Default: eSpeak NG, where it is installed. */
-  readonly fallbackTts?: (() => Promise<TextToSpeech | undefined>) | undefined;
+  /** Speaks when `tts` is missing or fails before its first sound, and is told why. Default: eSpeak NG, where it is installed. */
+  readonly fallbackTts?: ((failure: unknown) => Promise<TextToSpeech | undefined>) | undefined;
   /** BCP 47 language of the calls that name none; the engines guess without it. */
   readonly language?: string | undefined;
   /** How clauses grow. */
@@ -124,7 +124,7 @@ class CascadeSession implements SpeechSession {
     this.#acknowledgements = acknowledgement && new Acknowledgements(acknowledgement.afterMs);
     const engines = [options.stt, options.llm, options.fallbackLlm, options.tts];
     for (const engine of engines) void engine?.warm?.(this.#opened).catch(() => {});
-    if (!options.tts) void this.#fallback(); // a thread takes a moment to start
+    if (!options.tts) void this.#fallback(undefined); // a thread takes a moment to start
     const guesses = options.stt !== undefined && shared.pipeline.eager.enabled;
     this.prepare = guesses ? (request, signal) => void this.#prepare(request, signal) : undefined;
   }
@@ -310,7 +310,7 @@ class CascadeSession implements SpeechSession {
   }
 
   #createVoice(request: Omit<SpeechRequest, "began">): Voice {
-    return new Voice(this.#options.tts, () => this.#fallback(), voiceOptions(request));
+    return new Voice(this.#options.tts, (failure) => this.#fallback(failure), voiceOptions(request));
   }
 
   async *#apologise(request: SpeechRequest, scope: AbortSignal): AsyncGenerator<SpeechEvent> {
@@ -323,8 +323,8 @@ class CascadeSession implements SpeechSession {
     }
   }
 
-  #fallback(): Promise<TextToSpeech | undefined> {
-    return (this.#options.fallbackTts ?? sharedEspeak)().catch(() => undefined);
+  #fallback(failure: unknown): Promise<TextToSpeech | undefined> {
+    return (this.#options.fallbackTts ?? sharedEspeak)(failure).catch(() => undefined);
   }
 }
 
