@@ -14,10 +14,12 @@ const SHORTEST_MS: Milli = 5;
 /** Nobody waits longer for the sake of what comes later. */
 const LONGEST_MS: Milli = 2000;
 
-/** Gathered after an utterance ran dry for the first time; twice as much after each further time. */
-const FIRST_REFILL_MS: Milli = 400;
+/** Gathered before speech that ran dry goes on: so many times what it was late by, and twice as much as the last time. */
+const REFILL_TIMES = 4;
 const LONGEST_REFILL_MS: Milli = 1600;
-/** Speech that ran dry before is given up to its last pause; where there is none in so much, all of it. */
+/** Who needs so much will stand still again. */
+const SLOW_MS: Milli = 200;
+/** The speech of such a one is given up to its last pause; where there is none in so much, all of it. */
 const LONGEST_TAIL_MS: Milli = 1000;
 /** A pause is that long, and 20 dB below the loudest. */
 const PAUSE_MS: Milli = 10;
@@ -73,8 +75,9 @@ export class Lead {
     this.#audioMs += durationMs(pcm);
     this.#held.push(pcm);
     this.#heldMs += durationMs(pcm);
-    if (this.#dryAt !== undefined && this.#refillsFrom === undefined && now > this.#dryAt + SHORTEST_MS) {
-      this.#refillMs = Math.min(LONGEST_REFILL_MS, this.#refillMs === 0 ? FIRST_REFILL_MS : 2 * this.#refillMs);
+    const lateMs = this.#dryAt === undefined || this.#refillsFrom !== undefined ? 0 : now - this.#dryAt;
+    if (lateMs > SHORTEST_MS) {
+      this.#refillMs = Math.min(LONGEST_REFILL_MS, Math.max(REFILL_TIMES * lateMs, 2 * this.#refillMs));
       this.#refillsFrom = now;
     }
     return this.#advance(now);
@@ -112,7 +115,7 @@ export class Lead {
     const enoughMs = this.begun ? this.#refillMs : this.#need.bufferMs;
     if (due !== undefined && now < due && this.#heldMs < enoughMs) return [];
     this.#refillsFrom = undefined;
-    return this.#release(now, this.#refillMs > 0);
+    return this.#release(now, this.#refillMs >= SLOW_MS);
   }
 
   /** `keepsTail`: up to the last pause, where it may stand still. */
