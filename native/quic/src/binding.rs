@@ -226,6 +226,20 @@ impl NativeEndpoint {
         self.endpoint.with(connection, |connection| connection.send_datagram(&data)).unwrap_or(Closed) as u32
     }
 
+    #[napi(catch_unwind)]
+    pub fn ping(&mut self, connection: u32) -> bool {
+        self.endpoint.with(connection, |connection| connection.ping()) == Some(true)
+    }
+
+    /// -1: none was seen since.
+    #[napi(catch_unwind)]
+    pub fn take_round_trip(&mut self, connection: u32) -> f64 {
+        match self.endpoint.with(connection, |connection| connection.take_round_trip()) {
+            Some(Some(rtt)) => rtt.as_secs_f64() * 1000.0,
+            _ => -1.0,
+        }
+    }
+
     /// -1: none may be sent.
     #[napi(catch_unwind)]
     pub fn max_datagram_size(&mut self, connection: u32) -> f64 {

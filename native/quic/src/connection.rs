@@ -1,5 +1,9 @@
 //! One connection: what the application does with it. Whatever is gone meanwhile answers `None` or `false`.
-use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use quinn_proto::{
@@ -10,7 +14,7 @@ use quinn_proto::{
 use crate::{
     probation::Probation,
     records::{ClosedBy, Events},
-    voice::Probing,
+    voice::{Probing, latest_round_trip},
     watch::Watch,
 };
 
@@ -78,6 +82,8 @@ pub struct Connection {
     watch: Watch,
     /// A ping is to go now, whatever is in flight.
     is_probing: bool,
+    /// Round trips that were seen when one was taken last.
+    taken_round_trips: u64,
 }
 
 impl Connection {
@@ -101,6 +107,7 @@ impl Connection {
             released: VecDeque::new(),
             watch: Watch::new(now),
             is_probing: false,
+            taken_round_trips: 0,
             handshake_deadline: Some(handshake_deadline),
             deadline: None,
             is_dirty: false,
@@ -141,6 +148,24 @@ impl Connection {
             self.is_probing = true;
             self.proto.ping();
         }
+    }
+
+    /// Asks the peer for an acknowledgement.
+    pub fn ping(&mut self) -> bool {
+        let may = self.handshake_deadline.is_none() && !self.is_closed;
+        if may {
+            self.proto.ping();
+        }
+        may
+    }
+
+    /// The latest round trip, unless it was taken before.
+    pub fn take_round_trip(&mut self) -> Option<Duration> {
+        if self.is_closed {
+            return None;
+        }
+        let (rtt, count) = latest_round_trip(self.proto.congestion_state())?;
+        (std::mem::replace(&mut self.taken_round_trips, count) != count).then_some(rtt)
     }
 
     fn path_responses(&self) -> u64 {

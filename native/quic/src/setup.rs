@@ -14,7 +14,7 @@ use crate::{
     cids::Cids,
     clock::Clock,
     tls,
-    voice::{Probing, VoiceConfig},
+    voice::{Probing, START_PACKETS, VoiceConfig},
 };
 
 /// UDP payload that we take: a 1,500-byte packet less IPv4 and UDP headers.
@@ -128,7 +128,13 @@ impl Setup {
             // JavaScript sends datagrams one by one, so equal sizes would only be padding.
             .enable_segmentation_offload(false);
         let controller: Arc<dyn ControllerFactory + Send + Sync> = match options.congestion {
-            Congestion::Cubic => Arc::new(CubicConfig::default()),
+            Congestion::Cubic => {
+                let mut cubic = CubicConfig::default();
+                if options.floor_bits_per_second > 0 {
+                    cubic.initial_window(START_PACKETS * u64::from(options.max_udp_payload));
+                }
+                Arc::new(cubic)
+            }
             Congestion::NewReno => Arc::new(NewRenoConfig::default()),
             Congestion::Bbr => Arc::new(BbrConfig::default()),
         };

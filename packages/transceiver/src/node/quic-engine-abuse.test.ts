@@ -126,6 +126,8 @@ test("what is done to connections and streams that are gone, or never were, does
     assert.equal(endpoint.openStream(gone, "unidirectional"), undefined);
     assert.equal(endpoint.sendDatagram(gone, Buffer.from("a")), "closed");
     assert.equal(endpoint.maxDatagramSize(gone), undefined);
+    assert.equal(endpoint.takeRoundTrip(gone), undefined);
+    assert.equal(endpoint.ping(gone), false);
     assert.equal(endpoint.close(wire.now, gone, 0, ""), false);
   }
   wire.pass(5000);
@@ -204,6 +206,8 @@ test("any calls in any order, on a network that loses, end in no bug and leave n
         () => endpoint.setPriority(connection, stream, any(9) - 4),
         () => endpoint.sendDatagram(connection, Buffer.alloc(any(1300))),
         () => endpoint.maxDatagramSize(connection),
+        () => endpoint.ping(connection),
+        () => endpoint.takeRoundTrip(connection),
         () => endpoint.connectionStats(connection),
         () => any(300) === 0 && endpoint.close(wire.now, connection, any(9), "any"),
         () => any(100) === 0 && (wire.clientAddress = { address: "203.0.113.9", port: 50_000 + any(100) }),

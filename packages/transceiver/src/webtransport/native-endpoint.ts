@@ -71,6 +71,8 @@ interface NativeEndpoint {
   resetCode(): number;
   stop(connection: number, stream: number, code: number): boolean;
   sendDatagram(connection: number, data: Uint8Array): number;
+  ping(connection: number): boolean;
+  takeRoundTrip(connection: number): number;
   maxDatagramSize(connection: number): number;
   close(now: Milli, connection: number, code: number, reason: string): boolean;
   connectionStats(connection: number): (QuicConnectionStats & { remoteAddress: string; remotePort: number }) | null;
@@ -268,6 +270,14 @@ class Endpoint implements QuicEndpoint {
 
   sendDatagram(connection: QuicConnection, data: Uint8Array): QuicDatagramResult {
     return DATAGRAM_RESULTS[this.#native.sendDatagram(connection, data)]!;
+  }
+
+  ping(connection: QuicConnection): boolean {
+    return this.#native.ping(connection);
+  }
+
+  takeRoundTrip(connection: QuicConnection): Milli | undefined {
+    return orUndefined(this.#native.takeRoundTrip(connection));
   }
 
   maxDatagramSize(connection: QuicConnection): number | undefined {

@@ -267,7 +267,10 @@ export interface QuicEndpoint {
   finish(connection: QuicConnection, stream: QuicStream): boolean;
   /** Ends a stream at once (RESET_STREAM): what was not sent never is. False: it ended already. */
   reset(connection: QuicConnection, stream: QuicStream, code: number): boolean;
-  /** Higher goes first, equals take turns; -2^31 to 2^31 - 1, 0 for a new stream. */
+  /**
+   * Higher goes first, equals take turns; -2^31 to 2^31 - 1, 0 for a new stream. A stream that waits for its turn has it with
+   * the priority from before.
+   */
   setPriority(connection: QuicConnection, stream: QuicStream, priority: number): boolean;
   /** Reads up to `maxBytes`, default 64 KiB. `undefined`: the stream ended, was stopped, or its connection is closed. */
   read(connection: QuicConnection, stream: QuicStream, maxBytes?: number): QuicRead | undefined;
@@ -275,6 +278,13 @@ export interface QuicEndpoint {
   stop(connection: QuicConnection, stream: QuicStream, code: number): boolean;
   /** Sends a datagram (RFC 9221), once. */
   sendDatagram(connection: QuicConnection, data: Uint8Array): QuicDatagramResult;
+  /** Asks for an acknowledgement (PING), so that a round trip is seen. False: it shakes hands, or is closed. */
+  ping(connection: QuicConnection): boolean;
+  /**
+   * The latest round trip as it was, the peer's delay of acknowledgements included; `undefined`: none was seen since the last
+   * call.
+   */
+  takeRoundTrip(connection: QuicConnection): Milli | undefined;
   /** The longest datagram that can be sent; `undefined`: the peer takes none, or the connection is closed. */
   maxDatagramSize(connection: QuicConnection): number | undefined;
   /** Closes with an application's code and reason; `closed` follows, by "us". False: it was closed. */
