@@ -20,6 +20,7 @@ function begin({ frames = true, opening }: { frames?: boolean; opening?: Promise
   const outgoing: { readonly type: string }[] = [];
   const captured: CapturedFrame[] = [];
   let room = true;
+  let isNarrow = false;
   let heard!: ChannelListener;
   const channel: Channel = {
     kind: "websocket",
@@ -32,11 +33,16 @@ function begin({ frames = true, opening }: { frames?: boolean; opening?: Promise
       if (room) done.push(`frames ${them.map(({ packet }) => packet[0]).join(" ")}`);
       return room;
     },
+    fit: ({ narrow, datagrams }) => done.push(`fit ${narrow} ${datagrams}`),
     close: () => done.push("close"),
   };
   const recorder = {
     get end() {
       return captured.length * 960;
+    },
+    setNarrow: (is: boolean) => {
+      if (is !== isNarrow) done.push(`narrow ${is}`);
+      isNarrow = is;
     },
     since: (time: number) => captured.filter((it) => it.time >= time),
     onFrame: undefined as (() => void) | undefined,
@@ -198,6 +204,18 @@ test("over base64 the client stops the agent when the caller speaks, and says wh
     content_index: 0,
     audio_end_ms: 421,
   });
+});
+
+test("what the path carries is told to the channel and the encoder; the next connection begins anew", () => {
+  const { transport, speaker, played, done } = begin();
+  transport.begin(undefined);
+  transport.handleEvent({ type: "sluice.uplink", event_id: "1", narrow: true, datagrams: false });
+  assert.deepEqual(done.splice(0), ["fit true false", "narrow true"]);
+  for (const positionMs of [100, 500, 600, 700]) speaker.onReport?.(report({ positionMs }));
+  speaker.onReport?.(report({ kind: "ended", positionMs: 750 }));
+  assert.deepEqual(played, ["a 100", "a 750"], "of reports within 400 ms the first, and the last of all");
+  transport.begin(undefined);
+  assert.deepEqual(done, ["narrow false"]);
 });
 
 test("a pipe that is closed says nothing more, and leaves the sound device to the next", () => {

@@ -22,6 +22,8 @@ export interface Channel {
   send(text: string): void;
   /** The caller's frames, in order; false if there is no room for them now. */
   sendFrames(frames: readonly CapturedFrame[]): boolean;
+  /** What the path carries, where somebody says so: not even the audio, or more than it. */
+  fit?(uplink: { readonly narrow: boolean; readonly datagrams: boolean }): void;
   /** Bytes so far. */
   readonly received: number;
   readonly sent: number;
@@ -50,6 +52,8 @@ const EVENT_RATE = 24_000; // audio/pcm in events
 const PER_MS = OPUS_RATE / 1000;
 const BLOCKED_AFTER_MS = 300;
 const MAX_RESPONSES = 64;
+/** Between two reports of the same playout where the path is narrow: each is as much as 60 ms of speech. */
+const NARROW_REPORT_MS = 400;
 
 /** Speech of events on its way to 48 kHz. */
 interface Upsampled {
@@ -67,6 +71,8 @@ export class BufferedTransport implements Transport {
   readonly #items = new Map<string, string[]>(); // by response
   readonly #upsampled = new Map<string, Upsampled>();
   #begun = false;
+  #isNarrow = false;
+  #reportedAt: Milli = 0;
   #sentUntil = 0;
   #packetsIn = 0;
   #packetsOut = 0;
@@ -118,6 +124,7 @@ export class BufferedTransport implements Transport {
   begin(audioFromMs: Milli | undefined): void {
     const { recorder, speaker, context } = this.#sound ?? {};
     this.#begun = true;
+    recorder?.setNarrow(false); // another path than the last connection's
     this.#sentUntil = audioFromMs === undefined ? (recorder?.end ?? 0) : Math.round(audioFromMs * PER_MS);
     if (speaker) speaker.onReport = (report) => this.#report(report);
     if (recorder) recorder.onFrame = () => this.#sendFrames();
@@ -140,6 +147,11 @@ export class BufferedTransport implements Transport {
       }
       case "sluice.duck":
         speaker?.duck(event.gain, event.ramp_ms);
+        return;
+      case "sluice.uplink":
+        this.#isNarrow = event.narrow;
+        this.#channel.fit?.(event);
+        this.#sound?.recorder.setNarrow(event.narrow);
         return;
       case "response.output_audio.delta":
         if (this.truncates) this.#playBase64(event.response_id, event.item_id, event.delta);
@@ -290,6 +302,10 @@ export class BufferedTransport implements Transport {
   }
 
   #report(report: SpeakerReport): void {
+    const now = performance.now();
+    const canWait = this.#isNarrow && report.kind === "playing" && now - this.#reportedAt < NARROW_REPORT_MS;
+    if (canWait && report.positionMs > NARROW_REPORT_MS) return;
+    this.#reportedAt = now;
     if (!report.unheard) this.#listener.onPlayed(report);
     if (report.kind !== "cut" || !this.truncates) return;
     const audio_end_ms = Math.floor(report.positionMs);

@@ -22,6 +22,8 @@ export interface FrameDecoder {
 export interface FrameEncoder {
   /** Takes {@link OPUS_FRAME} samples. */
   encode(at: number, pcm: Float32Array): void;
+  /** Bits per second from the next frame on. */
+  setBitrate(bitrate: number): void;
   close(): void;
 }
 
@@ -37,7 +39,12 @@ export interface OpusCodec {
   createEncoder(onPacket: OnPacket): FrameEncoder;
 }
 
-const BITRATE = 32_000;
+/** Bits per second of the caller's voice. */
+export const BITRATE = 32_000;
+
+/** The same where the path is narrow. */
+export const NARROW_BITRATE = 16_000;
+
 const decoderConfig = { codec: "opus", sampleRate: OPUS_RATE, numberOfChannels: 1 };
 // `opus` is in the registration, not in TypeScript's types of AudioEncoderConfig everywhere.
 const encoderConfig = {
@@ -127,6 +134,9 @@ const webCodecs: OpusCodec = {
         encoder.encode(data);
         data.close();
       },
+      setBitrate(bitrate) {
+        if (encoder.state === "configured") encoder.configure({ ...encoderConfig, bitrate });
+      },
       close() {
         if (encoder.state !== "closed") encoder.close();
       },
@@ -161,6 +171,7 @@ export async function loadLibopus(): Promise<OpusCodec> {
       const queue = inOrder(made);
       return {
         encode: (at, pcm) => queue.run((encoder) => onPacket(at, encoder.encodeFloat(pcm))),
+        setBitrate: (bitrate) => queue.run((encoder) => encoder.setBitrate(bitrate)),
         close: () => queue.close(),
       };
     },

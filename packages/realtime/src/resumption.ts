@@ -58,6 +58,7 @@ const UNCOUNTED: ReadonlySet<unknown> = new Set([
   "sluice.resume",
   "sluice.resumed",
   "sluice.speech.report",
+  "sluice.uplink",
 ]);
 const MARK = '"sluice.';
 

@@ -364,6 +364,14 @@ export interface SluiceDuckEvent extends ServerEventOf<"sluice.duck"> {
   readonly ramp_ms: number;
 }
 
+/** Tells a client that codes the caller's audio what the path carries. Both are false at first. */
+export interface SluiceUplinkEvent extends ServerEventOf<"sluice.uplink"> {
+  /** The audio does not fit: send it at a lower rate, in fewer packets. */
+  readonly narrow: boolean;
+  /** There is room for the datagrams of docs/webtransport.md. */
+  readonly datagrams: boolean;
+}
+
 /** Any server event; narrow it by `type`. */
 export type ServerEvent =
   | ErrorEvent
@@ -403,6 +411,7 @@ export type ServerEvent =
   | SluiceLedgerEvent
   | SluiceTurnEvent
   | SluiceDuckEvent
+  | SluiceUplinkEvent
   | SluiceFloorEvent
   | SluiceForecastEvent;
 

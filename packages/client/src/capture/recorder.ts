@@ -4,7 +4,7 @@
  * the next one if it was lost with the last.
  */
 import { type AudioFrame, createResampler, type Resampler } from "@sluice/realtime";
-import { type FrameEncoder, OPUS_FRAME, OPUS_RATE, type OpusCodec } from "../opus.ts";
+import { BITRATE, type FrameEncoder, NARROW_BITRATE, OPUS_FRAME, OPUS_RATE, type OpusCodec } from "../opus.ts";
 import { CAPTURE, type Captured, loadWorklet } from "../worklet.ts";
 import { Talkspurts } from "./talkspurt.ts";
 
@@ -32,6 +32,7 @@ export class Recorder {
   #resampler: Resampler | undefined;
   #rest = new Float32Array(0);
   #attached = 0;
+  #isNarrow = false;
   /** Called after every frame; read it with {@link Recorder.since}. */
   onFrame: (() => void) | undefined;
 
@@ -56,6 +57,13 @@ export class Recorder {
     // Another track was attached while this one's graph was made.
     if (turn === this.#attached) this.#input = input;
     else input.disconnect();
+  }
+
+  /** Whether frames are to be small: not as good, and half as long. */
+  setNarrow(isNarrow: boolean): void {
+    if (isNarrow === this.#isNarrow) return;
+    this.#isNarrow = isNarrow;
+    this.#encoder.setBitrate(isNarrow ? NARROW_BITRATE : BITRATE);
   }
 
   /** The frames from `time` on that are still kept. */

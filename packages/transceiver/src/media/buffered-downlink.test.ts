@@ -23,6 +23,7 @@ function begin(leadMs: number) {
     lookaheadMs: 2.5,
     encode: () => Uint8Array.of(1),
     setPacketLossPercent: () => {},
+    setBitrate: () => {},
     free: () => {},
   };
   const downlink = new BufferedDownlink({ encoder, sink, leadMs });

@@ -29,6 +29,8 @@ export interface OpusEncoder {
   encode(frame: Pcm): Uint8Array;
   /** Share of packets that the receiver loses, 0 to 100: how much is spent on in-band FEC. */
   setPacketLossPercent(percent: number): void;
+  /** Bits per second from the next frame on; `undefined`: what the encoder was made with. */
+  setBitrate(bitrate: number | undefined): void;
   free(): void;
 }
 
@@ -82,12 +84,13 @@ async function openDecoder(): Promise<OpusDecoder> {
 
 async function openEncoder(options: OpusEncoderOptions = {}): Promise<OpusEncoder> {
   const mode = options.mode ?? "lowDelay";
+  const bitrate = options.bitrate ?? modes[mode].bitrate;
   const encoder = await createEncoder({
     sampleRate: SAMPLE_RATE,
     channels: 1,
     application: modes[mode].application,
     frameSize: FRAME_SAMPLES,
-    bitrate: options.bitrate ?? modes[mode].bitrate,
+    bitrate,
     complexity: options.complexity ?? modes[mode].complexity,
     signal: Signal.Voice,
     vbr: true,
@@ -101,6 +104,7 @@ async function openEncoder(options: OpusEncoderOptions = {}): Promise<OpusEncode
     setPacketLossPercent: (percent) => {
       if (mode === "voip") encoder.setPacketLossPercent(Math.max(0, Math.min(100, Math.round(percent))));
     },
+    setBitrate: (other) => encoder.setBitrate(other ?? bitrate),
     free: () => encoder.free(),
   };
 }

@@ -33,6 +33,7 @@ function begin() {
     lookaheadMs: 2.5,
     encode: () => packet(encoded++),
     setPacketLossPercent: () => {},
+    setBitrate: () => {},
     free: () => {},
   };
   const link: MoqLink = new MoqLink({

@@ -412,6 +412,8 @@ export class WebTransportServer {
           opensEvents: claims.events === "server",
           limits: webTransportLinkDefaults,
           counters: this.#counters,
+          ping: () => this.#endpoint.ping(connection),
+          takeRoundTrip: () => this.#endpoint.takeRoundTrip(connection),
           now: this.#options.now,
           createEventId: this.#options.createEventId,
           isDraining: () => this.#isDraining,

@@ -352,6 +352,7 @@ function silentEncoder(): OpusEncoder {
     lookaheadMs: 2.5,
     encode: () => Buffer.from(`frame ${count++}`),
     setPacketLossPercent: () => {},
+    setBitrate: () => {},
     free: () => {},
   };
 }

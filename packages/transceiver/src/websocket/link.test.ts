@@ -192,6 +192,7 @@ function connectAudio() {
         lookaheadMs: 2.5,
         encode: () => Uint8Array.of(7),
         setPacketLossPercent: () => {},
+        setBitrate: () => {},
         free: () => freed.push("encoder"),
       },
       decoder: {

@@ -540,9 +540,10 @@ export class Http3Connection {
   #createSession(id: QuicStream): Session {
     const isOpen = () => !this.#isClosed && this.#session?.stream === id;
     return {
-      openStream: (direction) => {
+      openStream: (direction, priority) => {
         const stream = isOpen() ? this.#transport.openStream(direction) : undefined;
         if (stream === undefined) return undefined;
+        if (priority !== undefined) this.#transport.setPriority(stream, priority);
         const type = direction === "unidirectional" ? uniStreamTypes.webTransport : BIDI_WEBTRANSPORT;
         if (direction === "bidirectional") this.#incoming.set(stream, SESSION);
         this.#send(stream, concat(encodeVarint(type), encodeVarint(id)));

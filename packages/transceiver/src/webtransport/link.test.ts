@@ -41,6 +41,9 @@ function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: 
   let clock = 0;
   let isDraining = false;
   let freed = 0;
+  const bitrates: (number | undefined)[] = [];
+  let roundTripMs: number | undefined;
+  let pings = 0;
   const now = () => clock;
   const heard: string[] = [];
   const ended: string[] = [];
@@ -49,6 +52,7 @@ function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: 
     lookaheadMs: 2.5,
     encode: () => Uint8Array.of(0xf8, 7, 7),
     setPacketLossPercent: () => {},
+    setBitrate: (bitrate) => void bitrates.push(bitrate),
     free: () => void freed++,
   };
   const decoder = (): OpusDecoder => ({
@@ -80,6 +84,12 @@ function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: 
           opensEvents,
           limits: { ...webTransportLinkDefaults, ...limits },
           counters,
+          ping: () => pings++,
+          takeRoundTrip: () => {
+            const taken = roundTripMs;
+            roundTripMs = undefined;
+            return taken;
+          },
           now,
           createEventId: () => "event_1",
           isDraining: () => isDraining,
@@ -139,6 +149,11 @@ function connect({ leadMs = 10_000, limits = {}, opensEvents, ...quicOptions }: 
     told,
     ended,
     counters,
+    bitrates,
+    pings: () => pings,
+    takesThereAndBack: (ms: number) => {
+      roundTripMs = ms;
+    },
     open,
     freed: () => freed,
     drain: () => {
@@ -394,4 +409,61 @@ test("tells its listener once why it ended, and frees what it holds when it is t
   assert.equal(link.pollTimeout(), undefined);
   link.free();
   assert.equal(freed(), 3);
+});
+
+test("a caller's voice that comes later and later is more than the path carries: the client is told, and the agent's shrinks", () => {
+  const { link, bitrates, begin, events, open, quic, session, at, pings, takesThereAndBack } = connect();
+  const stream = begin();
+  const talkspurt = open("unidirectional", encodeTalkspurtStart(0));
+  for (let n = 0; n < 100; n++) {
+    at(n * 20 + n * 8); // a queue that grows
+    takesThereAndBack(100 + n * 8);
+    session.write(talkspurt, encodeFrame({ time: n * 960, packet }));
+    quic.settle();
+  }
+  const told = '{"type":"sluice.uplink","event_id":"event_1","narrow":true,"datagrams":false}';
+  assert.deepEqual(events(stream), [told]);
+  assert.deepEqual(bitrates, [24_000]);
+  assert(pings() <= 1, "round trips are seen anyway");
+  link.play(utterance, pcm(200));
+  const priorities = [...quic.server.priorities];
+  const [speech, rank] = priorities.at(-1)!;
+  assert(rank > quic.server.priorities.get(stream)!, "its beginning goes before events");
+  assert.equal(quic.server.firstPriorities.get(speech), rank);
+  at(4400);
+  link.play(utterance, pcm(200));
+  assert.equal(quic.server.priorities.get(speech), quic.server.priorities.get(stream), "then they take turns");
+});
+
+test("where the path is narrow, no speech goes before the word that ducks it", () => {
+  const { link, begin, open, quic, session, at, takesThereAndBack } = connect();
+  const stream = begin();
+  const talkspurt = open("unidirectional", encodeTalkspurtStart(0));
+  for (let n = 0; n < 100; n++) {
+    at(n * 28);
+    takesThereAndBack(100 + n * 8);
+    session.write(talkspurt, encodeFrame({ time: n * 960, packet }));
+    quic.settle();
+  }
+  link.play(utterance, pcm(200));
+  const [speech] = [...quic.server.priorities].at(-1)!;
+  link.duck(0.2, 50);
+  assert(quic.server.priorities.get(speech)! <= quic.server.priorities.get(stream)!);
+});
+
+test("frames that are late by a clock that lost time change nothing: the round trip is asked for, and is as short as ever", () => {
+  const { begin, events, open, quic, session, at, pings, takesThereAndBack, bitrates } = connect();
+  const stream = begin();
+  let answered = 0;
+  const talkspurt = open("unidirectional", encodeTalkspurtStart(0));
+  for (let n = 0; n < 200; n++) {
+    at(n * 20 + (n > 150 ? 400 : 0));
+    if (pings() > answered) takesThereAndBack(100);
+    answered = pings();
+    session.write(talkspurt, encodeFrame({ time: n * 960, packet }));
+    quic.settle();
+  }
+  assert(answered > 5, `${answered} pings`);
+  assert.deepEqual(events(stream), ['{"type":"sluice.uplink","event_id":"event_1","narrow":false,"datagrams":true}']);
+  assert.deepEqual(bitrates, []);
 });

@@ -75,6 +75,10 @@ export interface WebTransportLinkOptions {
   readonly opensEvents?: boolean | undefined;
   readonly limits: WebTransportLinkLimits;
   readonly counters: WebTransportLinkCounters;
+  /** Asks the client's QUIC for an acknowledgement. */
+  readonly ping: () => void;
+  /** A round trip that was seen since it was asked for last. */
+  readonly takeRoundTrip: () => Milli | undefined;
   /** Monotonic clock. */
   readonly now: () => Milli;
   /** A new `event_…` id, for the events that the link itself sends. */
@@ -97,6 +101,15 @@ const TOO_SLOW = "the client reads too slowly";
 /** Events go before speech, and speech that is heard sooner before speech that is heard later. */
 const EVENT_PRIORITY = 1_000_000;
 
+/** Bits per second of the agent's voice where the path is narrow: with headers, 25 kbit/s on the wire. */
+const NARROW_BITRATE = 24_000;
+
+/** There, an answer's first second and a half goes before all events, so that it does not run dry while they pass. */
+const AHEAD_MS: Milli = 1500;
+
+/** The path is looked at this often at most. */
+const FIT_EVERY_MS: Milli = 50;
+
 /** What a stream of the client is, once its first bytes said so. */
 type Incoming = KindDecoder | "talkspurt" | "events";
 
@@ -108,6 +121,9 @@ export class WebTransportLink implements Link, SessionListener {
   readonly #rate: RateLimit;
   readonly #uplink: Uplink;
   readonly #downlink: BufferedDownlink;
+  #aheadUntil: Milli | undefined; // an utterance goes before events
+  #uplinkState = { narrow: false, datagrams: false }; // as the client and the encoder know
+  #fitAt: Milli = -Infinity; // not sooner
   readonly #incoming = new Map<QuicStream, Incoming>();
   readonly #utterances = new Map<string, OutgoingStream>(); // by item, oldest first
   readonly #heardOut = new Set<OutgoingStream>(); // of them, those that nobody will reset any more
@@ -165,6 +181,7 @@ export class WebTransportLink implements Link, SessionListener {
 
   /** Asks the client for it, which holds the speech. */
   duck(gain: number, rampMs: Milli): void {
+    this.#letEventsPass();
     const event_id = this.#options.createEventId();
     const event: ServerEvent = { type: "sluice.duck", event_id, gain, ramp_ms: rampMs };
     this.sendEvent(event);
@@ -281,6 +298,7 @@ export class WebTransportLink implements Link, SessionListener {
   readonly #sink: SpeechSink = {
     begin: ({ responseId, itemId, outputIndex, contentIndex }, start) => {
       this.#utteranceCount += 1;
+      this.#aheadUntil = this.#options.now() + AHEAD_MS;
       const utterance = new OutgoingStream(this.#session);
       const ids = { response_id: responseId, item_id: itemId };
       const indices = { output_index: outputIndex, content_index: contentIndex };
@@ -299,7 +317,10 @@ export class WebTransportLink implements Link, SessionListener {
       this.#utterances.get(itemId)?.reset(streamCodes.cancelled);
       this.#utterances.delete(itemId);
     },
-    sent: (now, utterance, sentMs) => this.#listener?.onSent(now, utterance, sentMs, undefined),
+    sent: (now, utterance, sentMs) => {
+      if (this.#aheadUntil !== undefined && now >= this.#aheadUntil) this.#letEventsPass();
+      this.#listener?.onSent(now, utterance, sentMs, undefined);
+    },
     heardOut: (now, utterance) => {
       const stream = this.#utterances.get(utterance.itemId);
       // Until here a reset could be wanted; what a slow pipe still carries goes out.
@@ -313,6 +334,42 @@ export class WebTransportLink implements Link, SessionListener {
     if (this.#ended || this.#closing !== undefined) return;
     input(this.#options.now());
     this.#options.onInput();
+  }
+
+  /** Looks at what the way up carries, and tells the client when that has changed; what goes down has half of it as a rule. */
+  #fit(now: Milli): void {
+    if (now < this.#fitAt) return;
+    this.#fitAt = now + FIT_EVERY_MS;
+    const rttMs = this.#options.takeRoundTrip();
+    if (rttMs !== undefined) this.#uplink.handleRoundTrip(now, rttMs);
+    if (this.#uplink.takeAsk(now)) this.#options.ping();
+    const { isNarrow: narrow, hasRoom: datagrams } = this.#uplink;
+    const known = this.#uplinkState;
+    if (narrow === known.narrow && datagrams === known.datagrams) return;
+    this.#uplinkState = { narrow, datagrams };
+    const event: ServerEvent = { type: "sluice.uplink", event_id: this.#options.createEventId(), narrow, datagrams };
+    this.sendEvent(event);
+    if (narrow === known.narrow) return;
+    this.#options.encoder.setBitrate(narrow ? NARROW_BITRATE : undefined);
+    this.#rankAll();
+  }
+
+  /** No utterance goes before events any more. */
+  #letEventsPass(): void {
+    this.#aheadUntil = undefined;
+    this.#rankAll();
+  }
+
+  #rankAll(): void {
+    for (const { stream } of this.#utterances.values()) {
+      if (stream !== undefined) this.#session.setPriority(stream, this.#rank);
+    }
+  }
+
+  /** The events of an answer are as long as a second of its speech: where that matters, they and it take turns. */
+  get #rank(): number {
+    if (!this.#uplinkState.narrow) return Math.max(1, EVENT_PRIORITY - this.#utteranceCount);
+    return this.#aheadUntil === undefined ? EVENT_PRIORITY : EVENT_PRIORITY + 1;
   }
 
   /** Opens the event stream, as soon as the client lets us. */
@@ -337,9 +394,8 @@ export class WebTransportLink implements Link, SessionListener {
   #openUtterances(): void {
     for (const utterance of this.#utterances.values()) {
       if (utterance.stream !== undefined) continue;
-      const stream = this.#session.openStream("unidirectional");
+      const stream = this.#session.openStream("unidirectional", this.#rank);
       if (stream === undefined) return;
-      this.#session.setPriority(stream, Math.max(1, EVENT_PRIORITY - this.#utteranceCount));
       utterance.open(stream);
     }
   }
@@ -380,6 +436,7 @@ export class WebTransportLink implements Link, SessionListener {
   }
 
   #hear(now: Milli, { early, ordered }: UplinkAudio): void {
+    this.#fit(now);
     for (const audio of early) this.#listener?.onEarlyAudio(now, audio);
     for (const audio of ordered) this.#listener?.onOrderedAudio(now, audio);
     const { fault } = this.#uplink;

@@ -25,8 +25,11 @@ export interface SessionListener {
 
 /** A session, for its user. Once it is closed, everything is refused. */
 export interface Session {
-  /** Opens a stream; `undefined`: not now, see {@link SessionListener.onStreamsAvailable}. */
-  openStream(direction: QuicDirection): QuicStream | undefined;
+  /**
+   * Opens a stream; `undefined`: not now, see {@link SessionListener.onStreamsAvailable}. Its first bytes have `priority` (default
+   * 0), as all that follows until it is set: what already waits for its turn keeps that.
+   */
+  openStream(direction: QuicDirection, priority?: number): QuicStream | undefined;
   /** Writes what fits and says how many bytes that were; `undefined`: the stream takes nothing any more. */
   write(stream: QuicStream, data: Uint8Array): number | undefined;
   /** Ends a stream after what was written. */

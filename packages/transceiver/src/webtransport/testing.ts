@@ -60,6 +60,8 @@ export class FakeEnd implements Http3Transport {
   /** What was asked of this end, besides data: `reset 4 5`, `stop 2 259`, `close 256`. */
   readonly log: string[] = [];
   readonly priorities = new Map<QuicStream, number>();
+  /** Those that streams had when they were written first. */
+  readonly firstPriorities = new Map<QuicStream, number>();
   peer!: FakeEnd;
   events: FakeEvents | undefined;
   isClosed = false;
@@ -88,6 +90,7 @@ export class FakeEnd implements Http3Transport {
   write(stream: QuicStream, data: Uint8Array): number | undefined {
     const half = this.isClosed ? undefined : this.peer.#halves.get(stream);
     if (!half || half.closed) return undefined;
+    if (!this.firstPriorities.has(stream)) this.firstPriorities.set(stream, this.priorities.get(stream) ?? 0);
     const taken = data.slice(0, Math.max(0, (this.#options.window ?? 262_144) - half.size));
     if (taken.length < data.length) half.blocked = true;
     if (taken.length === 0) return 0;

@@ -9,6 +9,7 @@ import { type AudioFrame, decodeFrameDatagram, TalkspurtDecoder } from "@sluice/
 import { FRAME_MS, type OpusDecoder } from "../media/opus.ts";
 import { OPUS_TICKS_PER_MS, opusPacketTicks } from "../media/opus-packet.ts";
 import { RateLimit } from "../websocket/rate-limit.ts";
+import { NarrowPath } from "./narrow-path.ts";
 import type { QuicStream } from "./quic-engine.ts";
 
 /** What an uplink needs. */
@@ -59,6 +60,8 @@ const BURST_DECODES = 120 * (1000 / FRAME_MS);
 const MAX_DATAGRAM_LEAP = 60_000 * OPUS_TICKS_PER_MS;
 /** The longest silence that is put where nothing was captured; beyond it, places step. */
 const MAX_SILENCE_TICKS = 1000 * OPUS_TICKS_PER_MS;
+/** A shorter packet is silence, or of a rate that leaves room as it is. */
+const VOICED_BYTES = 50;
 const TICKS_PER_SAMPLE = OPUS_TICKS_PER_MS / SAMPLES_PER_MS;
 
 /** The receiver of one caller's voice. */
@@ -66,6 +69,7 @@ export class Uplink {
   readonly counts: UplinkCounts = { frames: 0, byDatagram: 0, uselessDatagrams: 0, malformed: 0 };
   readonly #options: UplinkOptions;
   readonly #rate: RateLimit;
+  readonly #path = new NarrowPath();
   readonly #streams = new Map<QuicStream, Talkspurt>();
   readonly #talkspurts = new Map<number, Talkspurt>(); // known by their sequence, the current one and later
   #current = 0; // sequence of the talkspurt that is heard
@@ -82,6 +86,26 @@ export class Uplink {
     this.#rate = new RateLimit(now, DECODES_PER_SECOND, BURST_DECODES);
   }
 
+  /** Whether the client sends more than the path carries: at a lower rate it might fit. */
+  get isNarrow(): boolean {
+    return this.#path.isNarrow;
+  }
+
+  /** Whether the path has room for datagrams. */
+  get hasRoom(): boolean {
+    return this.#path.hasRoom;
+  }
+
+  /** A round trip was seen. */
+  handleRoundTrip(now: Milli, rttMs: Milli): void {
+    this.#path.handleRoundTrip(now, rttMs);
+  }
+
+  /** Whether one is to be asked for now. */
+  takeAsk(now: Milli): boolean {
+    return this.#path.takeAsk(now);
+  }
+
   /** What the client did that ends its session. */
   get fault(): UplinkFault | undefined {
     return this.#fault;
@@ -95,6 +119,7 @@ export class Uplink {
     if (!frames || (isEnd && !talkspurt.decoder.isBetween)) this.#fault ??= "malformed";
     else if (sequence !== undefined && this.#claim(sequence, talkspurt)) {
       for (const frame of frames) this.#take(now, sequence, talkspurt, frame);
+      this.#time(now, frames);
     }
     if (isEnd) this.#end(now, stream, talkspurt);
     return this.#output();
@@ -110,6 +135,7 @@ export class Uplink {
 
   handleDatagram(now: Milli, data: Uint8Array): UplinkAudio {
     const frame = decodeFrameDatagram(data);
+    if (frame) this.#time(now, [frame]);
     const ticks = frame && ticksOf(frame);
     if (!frame || ticks === undefined) this.counts.malformed += 1;
     else if (frame.time === this.#orderedEnd) {
@@ -118,6 +144,14 @@ export class Uplink {
     } else if (this.#isAhead(frame.time)) this.#hearEarly(now, frame, ticks);
     else this.counts.uselessDatagrams += 1;
     return this.#output();
+  }
+
+  /** How late the newest that came is. Its place is when it was captured, on the client's clock. Silence shows no room. */
+  #time(now: Milli, frames: readonly AudioFrame[]): void {
+    const newest = frames.at(-1);
+    if (!newest) return;
+    const voice = frames.reduce((sum, { packet }) => sum + (packet.length < VOICED_BYTES ? 0 : packet.length), 0);
+    this.#path.handleFrame(now, now - newest.time / OPUS_TICKS_PER_MS, voice);
   }
 
   #isAhead(time: number): boolean {
