@@ -140,6 +140,20 @@ test("a receiver that stands still half of the time sees no narrow path", () => 
   assert.deepEqual([call.path.hasRoom, call.narrowed], [true, []]);
 });
 
+test("a server that looks at what came for a moment in every half second sees no narrow path", () => {
+  // Both witnesses are read by the one who stands still, and neither is ever early.
+  const path = new NarrowPath();
+  for (let n = 0; n < 100; n++) {
+    path.handleFrame(n * 20, 0, 86);
+    path.handleRoundTrip(n * 20, 100);
+  }
+  for (let n = 0; n < 100; n++) {
+    for (let frame = 0; frame < 10; frame++) path.handleFrame(2000 + n * 450, 400, 86);
+    path.handleRoundTrip(2000 + n * 450, 500);
+  }
+  assert.equal(path.isNarrow, false);
+});
+
 test("a caller's clock that loses time, as where a sound device runs dry, or drifts, is no narrow path", () => {
   const call = new Call(plain);
   for (let n = 0; n < 30; n++) {

@@ -17,6 +17,9 @@ const LONG_MS: Milli = 80;
 const WINDOW_MS: Milli = 1000;
 const LATE_SAMPLES = 8;
 const LONG_SAMPLES = 4;
+/** And none may be missed for so long: a queue delivers steadily, who stands still, sender or receiver, does not. */
+const FRAME_PAUSE_MS: Milli = 300;
+const TRIP_PAUSE_MS: Milli = 500;
 /** Samples of a second do not begin and end with it. */
 const SLACK_MS: Milli = 300;
 /** Round trips are asked for where nothing shows them: while frames are late, or room is looked for; and rarely once it is known to be narrow. */
@@ -39,8 +42,8 @@ const PROVEN_MS: Milli = 30_000;
 
 /** What is known of one path. */
 export class NarrowPath {
-  readonly #frames = new Witness(LATE_MS, LATE_SAMPLES);
-  readonly #trips = new Witness(LONG_MS, LONG_SAMPLES);
+  readonly #frames = new Witness(LATE_MS, LATE_SAMPLES, FRAME_PAUSE_MS);
+  readonly #trips = new Witness(LONG_MS, LONG_SAMPLES, TRIP_PAUSE_MS);
   #isNarrow = false;
   #hasRoom = false;
   #askedAt: Milli = -Infinity;
@@ -141,6 +144,7 @@ export class NarrowPath {
 class Witness {
   readonly #highMs: Milli;
   readonly #samples: number;
+  readonly #pauseMs: Milli;
   #windowEnd: Milli = -Infinity;
   #floor = Infinity; // the smallest of this window
   #floorBefore = Infinity; // and of the one before
@@ -152,9 +156,10 @@ class Witness {
   /** When the latest came. */
   at: Milli = -Infinity;
 
-  constructor(highMs: Milli, samples: number) {
+  constructor(highMs: Milli, samples: number, pauseMs: Milli) {
     this.#highMs = highMs;
     this.#samples = samples;
+    this.#pauseMs = pauseMs;
   }
 
   /** Takes a delay and gives what it is beyond the smallest. */
@@ -168,7 +173,7 @@ class Witness {
     const moreMs = delayMs - Math.min(this.#floor, this.#floorBefore);
     const isHigh = moreMs > this.#highMs;
     // After a pause nothing is known of what lies between.
-    if (!isHigh || !this.isHigh || now - this.at > WINDOW_MS) {
+    if (!isHigh || !this.isHigh || now - this.at > this.#pauseMs) {
       this.since = now;
       this.#count = 0;
     }
