@@ -113,7 +113,7 @@ test("after a gap speech waits for more of it, for two seconds at most, and not 
     return lead;
   };
   assert.ok(played(dry().handleTimeout(2160)) > 0);
-  assert.ok(played(dry().handleAudio(260, speech(200))) > 200);
+  assert.ok(played(dry().handleAudio(460, speech(200))) > 200);
   assert.equal(played(dry().handleEnd(260)), 50);
 });
 
@@ -122,6 +122,13 @@ test("an engine that was late by a little once goes on at once", () => {
   lead.handleAudio(0, speech(100));
   assert.equal(played(lead.handleAudio(110, speech(100))), 100);
   assert.equal(played(lead.handleAudio(150, speech(100))), 100);
+});
+
+test("an engine that stopped once and is quick again goes on with its second piece", () => {
+  const lead = new Lead(NO_LEAD);
+  lead.handleAudio(0, speech(500));
+  assert.equal(played(lead.handleAudio(900, speech(100))), 0);
+  assert.ok(played(lead.handleAudio(950, speech(100))) > 150);
 });
 
 test("where the client holds the speech for a lead, it runs dry that much later", () => {

@@ -54,6 +54,9 @@ export class Lead {
   #dryAt: Milli | undefined; // when all that was given is played
   #refillMs: Milli = 0; // gathered before it goes on; 0: it never ran dry
   #refillsFrom: Milli | undefined;
+  #lateMs: Milli = 0; // audio of the piece that was late
+  #dries = 0; // how often it ran dry
+  #isSlow = false; // it will run dry again
 
   /** `need`: see {@link leadOf}; {@link NO_LEAD} where somebody else holds the speech, for `grantedMs`. */
   constructor(need: LeadNeed, grantedMs: Milli = 0) {
@@ -79,6 +82,8 @@ export class Lead {
     if (lateMs > SHORTEST_MS) {
       this.#refillMs = Math.min(LONGEST_REFILL_MS, Math.max(REFILL_TIMES * lateMs, 2 * this.#refillMs));
       this.#refillsFrom = now;
+      this.#lateMs = this.#heldMs;
+      this.#dries += 1;
     }
     return this.#advance(now);
   }
@@ -113,9 +118,17 @@ export class Lead {
   #advance(now: Milli): readonly Pcm[] {
     const due = this.pollTimeout();
     const enoughMs = this.begun ? this.#refillMs : this.#need.bufferMs;
-    if (due !== undefined && now < due && this.#heldMs < enoughMs) return [];
+    const wasStop = this.#keepsUp(now);
+    if (due !== undefined && now < due && this.#heldMs < enoughMs && !wasStop) return [];
+    if (this.#refillsFrom !== undefined && !wasStop) this.#isSlow = this.#refillMs >= SLOW_MS;
     this.#refillsFrom = undefined;
-    return this.#release(now, this.#refillMs >= SLOW_MS);
+    return this.#release(now, this.#isSlow);
+  }
+
+  /** It ran dry for the first time, and what followed comes as fast as it plays: that was a stop, the engine's or the model's. */
+  #keepsUp(now: Milli): boolean {
+    const from = this.#refillsFrom;
+    return this.#dries === 1 && from !== undefined && now > from && this.#heldMs - this.#lateMs >= now - from;
   }
 
   /** `keepsTail`: up to the last pause, where it may stand still. */
