@@ -18,6 +18,7 @@ export function format(value: number): string {
       .replace(/\B(?=(\d{3})+$)/g, "\u2009");
   if (size >= 100 || Number.isInteger(value)) return Math.round(value).toString();
   if (size >= 10) return value.toFixed(1).replace(/\.0$/, "");
+  if (size > 0.99 && size < 1) return value.toFixed(4).replace(/0+$/, ""); // 0.998 is not all of it
   if (size >= 0.095) return value.toFixed(2).replace(/0$/, "").replace(/\.0$/, "");
   return size < 1e-4 ? "0" : value.toPrecision(2).replace(/(\.\d*?)0+$/, "$1");
 }
