@@ -166,18 +166,15 @@ export class WebTransportChannel implements Channel {
     if (this.#closed || !session || !this.#events || (this.#talkspurt?.unsent ?? 0) > MAX_UNSENT) return false;
     // They come again with the next one. Where voice begins nothing waits.
     if (this.#isNarrow && frames.length < NARROW_FRAMES && !frames.some(({ begins }) => begins)) return false;
-    // Written together they travel in one packet.
-    let parts: Uint8Array[] = [];
+    // Written in one turn they gather to one write, and travel in one packet.
     for (const frame of frames) {
       if (frame.begins || !this.#talkspurt) {
-        this.#talkspurt?.write(join(parts));
         this.#talkspurt?.finish();
         this.#talkspurt = new Outgoing(session.createUnidirectionalStream(), (bytes) => this.#count(bytes));
-        parts = [encodeTalkspurtStart(this.#talkspurts++)];
+        this.#talkspurt.write(encodeTalkspurtStart(this.#talkspurts++));
       }
-      parts.push(encodeFrame(frame));
+      this.#talkspurt.write(encodeFrame(frame));
     }
-    this.#talkspurt?.write(join(parts));
     if (this.#hasRoom) this.#sendNewest(frames);
     return true;
   }
@@ -317,7 +314,6 @@ class Outgoing {
   }
 
   write(bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
     this.unsent += bytes.length;
     // What gathers while a write is under way goes with the next, or a busy page would fall behind by a turn each.
     if (this.#waiting.push(bytes) > 1) return;

@@ -1,5 +1,6 @@
 /** Engines that play a part: every delay from a seeded distribution, every failure on cue. For tests and the lab. */
 import {
+  concatenate,
   durationMs,
   type LanguageModel,
   type LlmEvent,
@@ -20,7 +21,6 @@ import {
   type VadEngine,
 } from "@sluice/conversation";
 import { untilAborted } from "../channel.ts";
-import { joinPcm } from "../stt/wav.ts";
 import { sentences } from "../tts/sentences.ts";
 import { Script, type ScriptOptions } from "./pace.ts";
 import { createDelays, createRandom, type Quantiles } from "./random.ts";
@@ -79,10 +79,10 @@ export function createScriptedStt(options: ScriptedSttOptions): SpeechToText {
         heardMs += durationMs(pcm);
         if (partialEveryMs === 0 || heardMs < due) continue;
         due += partialEveryMs;
-        yield { kind: "partial", text: hear(joinPcm(pieces)), stable: false };
+        yield { kind: "partial", text: hear(concatenate(pieces)), stable: false };
       }
       if (signal.aborted || !(await pace.next(signal))) return;
-      yield { kind: "final", text: hear(joinPcm(pieces)) };
+      yield { kind: "final", text: hear(concatenate(pieces)) };
     },
   };
 }

@@ -1,6 +1,12 @@
 /** A short word for a long wait: spoken once, kept as sound, and given when an answer is late. */
-import type { Milli, Pcm, SpeechEvent, TextToSpeech, TtsOptions } from "@sluice/conversation";
-import { joinPcm } from "../stt/wav.ts";
+import {
+  concatenate,
+  type Milli,
+  type Pcm,
+  type SpeechEvent,
+  type TextToSpeech,
+  type TtsOptions,
+} from "@sluice/conversation";
 
 /** Sounds kept by text and voice; what is longer than this is no acknowledgement. */
 const MOST_SOUNDS = 64;
@@ -39,7 +45,7 @@ async function speak(tts: TextToSpeech, text: string, options: TtsOptions): Prom
     const pieces: Pcm[] = [];
     for await (const event of tts.speak(once(text), options, AbortSignal.timeout(30_000)))
       if (event.kind === "audio") pieces.push(event.pcm);
-    const pcm = joinPcm(pieces);
+    const pcm = concatenate(pieces);
     return pcm.length > 0 && pcm.length <= LONGEST_SAMPLES ? pcm : undefined;
   } catch {
     return undefined; // whoever speaks the answer will say what is wrong

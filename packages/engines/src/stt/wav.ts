@@ -31,14 +31,3 @@ export function wavParts(pieces: readonly Pcm[], sampleRate = SAMPLE_RATE): read
 export function encodePcm16(pcm: Pcm): Buffer {
   return Buffer.from(pcm.buffer, pcm.byteOffset, pcm.byteLength);
 }
-
-/** Pieces of one utterance as one. */
-export function joinPcm(pieces: readonly Pcm[]): Pcm {
-  const joined = new Int16Array(pieces.reduce((length, piece) => length + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    joined.set(piece, at);
-    at += piece.length;
-  }
-  return joined;
-}
